@@ -1,0 +1,111 @@
+# triggerdo: build, install, test.
+#
+#   make, make install    build and install, as with any PGXS extension
+#   make setup            install what is needed to build and test (Debian)
+#   make check [T=name]   all tests, or one of them, on throw-away servers
+#   make demo, bench      the first result; the figures
+#   make lint, indent     the house rules; the house layout
+#
+# Only make and git are needed to begin: all but the first call scripts/setup.
+
+EXTENSION  = triggerdo
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" triggerdo.control)
+MODULE_big = triggerdo
+
+# Lowest layer first; scripts/lint knows the same layers.
+OBJS = \
+	src/clock.o src/json.o src/retry.o src/failure.o \
+	src/guc.o src/shmem.o src/txn.o src/bgw.o src/wake.o \
+	src/store.o src/rows.o src/task.o src/ready.o src/transition.o \
+	src/session.o src/execute.o src/executor.o src/scheduler.o src/launcher.o \
+	src/api_task.o src/api_trigger.o src/api_run.o src/api_view.o \
+	src/triggerdo.o
+
+# The install script is these parts, in this order.
+SQL_PARTS = \
+	sql/00_header.sql \
+	sql/10_types.sql \
+	sql/20_tables.sql \
+	sql/40_task.sql \
+	sql/45_trigger.sql \
+	sql/50_run.sql \
+	sql/85_maintenance.sql \
+	sql/90_views.sql \
+	sql/95_comments.sql \
+	sql/99_start.sql
+
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+# The tests, in their order. The first one creates the extension, and so runs
+# before any other that is asked for by name.
+REGRESS   =
+ISOLATION =
+
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wmissing-prototypes $(if $(WERROR),-Werror)
+
+# ---------------------------------------------------------------------------
+# The targets of the house. They run on a machine without PostgreSQL, so they
+# must not need PGXS to be read; and PGXS has a "check" of its own. Hence: when
+# one of them is asked for, PGXS stays out, and other goals named beside it are
+# given to a second make.
+
+HOUSE = setup check demo bench lint indent
+
+ifneq (,$(filter $(HOUSE) print-%,$(MAKECMDGOALS)))
+
+.PHONY: $(HOUSE)
+
+# T=name runs one test; KEEP=dir keeps the results
+export T KEEP
+
+setup:
+	@scripts/setup
+lint indent: setup
+check demo bench lint indent:
+	@scripts/$@
+
+# for scripts: the value of a variable
+print-%:
+	@echo $($*)
+
+OTHER = $(filter-out $(HOUSE) print-%,$(MAKECMDGOALS))
+.PHONY: $(OTHER)
+$(OTHER): $(filter setup,$(MAKECMDGOALS))
+	@$(MAKE) --no-print-directory $@
+
+else
+
+# Debian's pg_config may be off the PATH.
+PG_CONFIG ?= $(firstword $(shell command -v pg_config 2>/dev/null) \
+	$(wildcard /usr/lib/postgresql/*/bin/pg_config) pg_config)
+# (pg_config alone, of libpq-dev, names a PGXS that is not there)
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+
+ifneq (,$(PGXS))
+
+# Plain "make installcheck" works too, where triggerdo is installed.
+REGRESS_OPTS   = --inputdir=test/regress --temp-instance=./tmp_regress --temp-config=test/triggerdo.conf
+ISOLATION_OPTS = --inputdir=test/isolation --temp-instance=./tmp_isolation --temp-config=test/triggerdo.conf
+EXTRA_CLEAN    = tmp_regress tmp_isolation results output_iso log
+
+include $(PGXS)
+
+# Headers are few and small: any change rebuilds all.
+$(OBJS): $(wildcard src/*.h)
+
+else
+
+.DEFAULT_GOAL := all
+.PHONY: all install clean
+all install:
+	@echo "The PostgreSQL server headers (PGXS) are missing: run \"make setup\" first." >&2; exit 1
+clean:
+	rm -f $(EXTENSION).so $(OBJS) $(OBJS:.o=.bc) $(DATA_built)
+
+endif
+
+$(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
+	@cat $(SQL_PARTS) >$@.tmp && mv $@.tmp $@
+
+endif

@@ -1,0 +1,2 @@
+-- bare: one row a commit
+INSERT INTO bare.one (payload) VALUES ('{}');

@@ -1,0 +1,2 @@
+-- triggerdo: one run a commit
+SELECT triggerdo.trigger_task('noop', '{}');

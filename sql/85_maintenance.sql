@@ -1,0 +1,87 @@
+-- Part 85: helpers of the views, and the invariants.
+-- _triggerdo's functions keep EXECUTE for PUBLIC, because a view's functions are
+-- called with its reader's rights; nobody has USAGE on the schema, so no one can name them.
+
+-- May the current user read a run with this owner, triggered by that role?
+CREATE OR REPLACE FUNCTION _triggerdo.may_read(owner oid, triggered_by oid)
+    RETURNS bool LANGUAGE c STABLE PARALLEL RESTRICTED COST 1
+    AS 'MODULE_PATHNAME', 'tdo_sql_may_read';
+
+-- The one place where a run's status is derived (api.md, Statuses).
+CREATE OR REPLACE FUNCTION _triggerdo.derive_status(run_id uuid, result_status "char", live_state "char", live_attempt int2)
+    RETURNS triggerdo.run_status LANGUAGE c VOLATILE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'tdo_sql_derive_status';
+
+-- When the attempt in hand began; NULL when no executor has the run in hand.
+CREATE OR REPLACE FUNCTION _triggerdo.in_hand_since(run_id uuid)
+    RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'tdo_sql_in_hand_since';
+
+CREATE OR REPLACE FUNCTION _triggerdo.max_attempts(of_run int, retry jsonb)
+    RETURNS int LANGUAGE c STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'tdo_sql_max_attempts';
+
+CREATE OR REPLACE FUNCTION _triggerdo.worker_rows()
+    RETURNS TABLE (kind text, pid int, database oid, role oid, state text, run_id uuid,
+                   since timestamptz, runs_done int8, reason text, next_try timestamptz)
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'tdo_sql_worker_rows';
+
+-- Called by the install script: at commit the launcher starts this database's scheduler.
+CREATE OR REPLACE FUNCTION _triggerdo.announce()
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'tdo_sql_announce';
+
+-- SECURITY INVOKER on purpose: it reads the tables, so it is for those who may (superusers).
+CREATE OR REPLACE FUNCTION triggerdo.check_invariants()
+    RETURNS TABLE (invariant text, detail text)
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'a run is live or final, never both', r.run_id::text
+      FROM _triggerdo.live l JOIN _triggerdo.result r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
+    UNION ALL
+    SELECT 'a run is live or final, never neither', r.run_id::text
+      FROM _triggerdo.run r
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.live l WHERE l.run_id OPERATOR(pg_catalog.=) r.run_id)
+       AND NOT EXISTS (SELECT FROM _triggerdo.result s WHERE s.run_id OPERATOR(pg_catalog.=) r.run_id)
+    UNION ALL
+    SELECT 'a live row has its run, with the same owner', l.run_id::text
+      FROM _triggerdo.live l LEFT JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
+     WHERE r.owner IS DISTINCT FROM l.owner
+    UNION ALL
+    SELECT 'a result has its run', s.run_id::text
+      FROM _triggerdo.result s
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) s.run_id)
+    UNION ALL
+    SELECT 'a failed attempt has its run', a.run_id::text
+      FROM _triggerdo.attempt a
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) a.run_id)
+    UNION ALL
+    SELECT 'a live state is known', l.run_id::text
+      FROM _triggerdo.live l WHERE l.state NOT IN ('q', 'd')
+    UNION ALL
+    SELECT 'delayed means a timer, a timer means delayed', coalesce(l.run_id, t.run_id)::text
+      FROM _triggerdo.live l FULL JOIN _triggerdo.timer t ON t.run_id OPERATOR(pg_catalog.=) l.run_id
+     WHERE (l.state IS NOT DISTINCT FROM 'd') OPERATOR(pg_catalog.<>) (t.run_id IS NOT NULL)
+    UNION ALL
+    SELECT 'failed attempts are numbered from 1 without a gap', a.run_id::text
+      FROM _triggerdo.attempt a
+     GROUP BY a.run_id
+    HAVING min(a.attempt) OPERATOR(pg_catalog.<>) 1
+        OR max(a.attempt) OPERATOR(pg_catalog.<>) count(*)
+    UNION ALL
+    SELECT 'live counts its failed attempts', l.run_id::text
+      FROM _triggerdo.live l
+     WHERE l.attempt OPERATOR(pg_catalog.<>)
+           (SELECT count(*) FROM _triggerdo.attempt a WHERE a.run_id OPERATOR(pg_catalog.=) l.run_id)
+    UNION ALL
+    SELECT 'a completed run has no error, every other final run has one', s.run_id::text
+      FROM _triggerdo.result s
+     WHERE (s.status OPERATOR(pg_catalog.=) 'C') OPERATOR(pg_catalog.<>) (s.error IS NULL)
+    UNION ALL
+    SELECT 'a final run that started has times in order', s.run_id::text
+      FROM _triggerdo.result s
+     WHERE s.attempt OPERATOR(pg_catalog.>) 0
+       AND (s.started_at IS NULL OR s.status NOT IN ('C', 'F', 'X', 'K', 'S', 'E', 'T'))
+$$;

@@ -1,0 +1,89 @@
+-- Part 90: public views. security_barrier and a C predicate on the current user:
+-- the barrier keeps a leaky function of the reader behind the predicate, and the
+-- predicate holds where row security would not (a view's owner bypasses it).
+
+CREATE OR REPLACE VIEW triggerdo.tasks WITH (security_barrier) AS
+SELECT t.id,
+       coalesce(pg_catalog.pg_get_userbyid(t.owner), t.owner_name) AS owner,
+       'function'::text AS kind,
+       pg_catalog.quote_ident(t.run_schema) OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||)
+       pg_catalog.quote_ident(t.run_name) OPERATOR(pg_catalog.||)
+       CASE t.run_nargs WHEN 0 THEN '()' ELSE '(jsonb)' END AS run,
+       t.retry, t.id AS queue, t.description, t.options, t.created_at, t.updated_at
+  FROM _triggerdo.task t
+ WHERE _triggerdo.may_read(t.owner, 0::oid);
+
+CREATE OR REPLACE VIEW triggerdo.runs WITH (security_barrier) AS
+SELECT r.run_id, r.task,
+       _triggerdo.derive_status(r.run_id, s.status, l.state, l.attempt) AS status,
+       coalesce(r.queue, r.task) AS queue, r.concurrency_key,
+       r.payload, s.output,
+       coalesce(s.error, a.error) AS error,
+       coalesce(r.metadata, '{}'::jsonb) AS metadata,
+       coalesce(r.tags, '{}'::text[]) AS tags,
+       coalesce(s.attempt, l.attempt OPERATOR(pg_catalog.+)
+                CASE WHEN _triggerdo.in_hand_since(r.run_id) IS NULL THEN 0 ELSE 1 END) AS attempt,
+       _triggerdo.max_attempts(r.max_attempts, t.retry) AS max_attempts,
+       r.priority, r.created_at,
+       CASE WHEN s.run_id IS NOT NULL THEN s.queued_at
+            WHEN l.state OPERATOR(pg_catalog.=) 'q'
+            THEN pg_catalog.to_timestamp((l.order_key OPERATOR(pg_catalog./) 1000000.0)::float8)
+                 OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => r.priority)
+       END AS queued_at,
+       coalesce(s.started_at, _triggerdo.in_hand_since(r.run_id)) AS started_at,
+       s.finished_at,
+       CASE WHEN s.run_id IS NOT NULL THEN r.delayed_until
+            ELSE coalesce(tm.due, r.delayed_until) END AS delayed_until,
+       r.expires_at, r.parent_run_id, r.root_run_id, r.batch_id, r.schedule_id, r.idempotency_key, r.replay_of,
+       pg_catalog.pg_get_userbyid(r.triggered_by) AS triggered_by,
+       pg_catalog.pg_get_userbyid(r.owner) AS owner,
+       s.finished_at OPERATOR(pg_catalog.-) s.started_at AS duration
+  FROM _triggerdo.run r
+  LEFT JOIN _triggerdo.result s ON s.run_id OPERATOR(pg_catalog.=) r.run_id
+  LEFT JOIN _triggerdo.live l ON l.run_id OPERATOR(pg_catalog.=) r.run_id
+  LEFT JOIN _triggerdo.timer tm ON tm.run_id OPERATOR(pg_catalog.=) r.run_id
+  LEFT JOIN _triggerdo.attempt a ON a.run_id OPERATOR(pg_catalog.=) r.run_id
+        AND a.attempt OPERATOR(pg_catalog.=) l.attempt
+  LEFT JOIN _triggerdo.task t ON t.id OPERATOR(pg_catalog.=) r.task
+ WHERE _triggerdo.may_read(r.owner, r.triggered_by);
+
+CREATE OR REPLACE VIEW triggerdo.attempts WITH (security_barrier) AS
+SELECT a.run_id, r.task, a.attempt, 'FAILED'::triggerdo.run_status AS status,
+       a.started_at, a.finished_at, a.retry_at, a.error
+  FROM _triggerdo.attempt a
+  JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) a.run_id
+ WHERE _triggerdo.may_read(r.owner, r.triggered_by)
+UNION ALL
+SELECT s.run_id, r.task, s.attempt, _triggerdo.derive_status(s.run_id, s.status, NULL, NULL),
+       s.started_at, s.finished_at, NULL, s.error
+  FROM _triggerdo.result s
+  JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) s.run_id
+ WHERE s.started_at IS NOT NULL
+   AND _triggerdo.may_read(r.owner, r.triggered_by);
+
+CREATE OR REPLACE VIEW triggerdo.workers WITH (security_barrier) AS
+SELECT w.kind, w.pid, d.datname AS database, pg_catalog.pg_get_userbyid(w.role) AS role,
+       w.state, w.run_id, w.since, w.runs_done, w.reason, w.next_try
+  FROM _triggerdo.worker_rows() w
+  LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) w.database
+ WHERE w.role IS NULL OR _triggerdo.may_read(w.role, 0::oid);
+
+CREATE OR REPLACE VIEW triggerdo.stats WITH (security_barrier) AS
+SELECT x.task,
+       count(*) FILTER (WHERE x.status OPERATOR(pg_catalog.=) 'QUEUED') AS queued,
+       count(*) FILTER (WHERE x.status OPERATOR(pg_catalog.=) 'DELAYED') AS delayed,
+       count(*) FILTER (WHERE x.status IN ('DEQUEUED', 'EXECUTING')) AS executing,
+       count(*) FILTER (WHERE x.failed OPERATOR(pg_catalog.>) 0) AS retrying,
+       min(x.queued_at) AS oldest_queued_at
+  FROM (SELECT r.task, l.attempt AS failed,
+               _triggerdo.derive_status(l.run_id, NULL, l.state, l.attempt) AS status,
+               CASE WHEN l.state OPERATOR(pg_catalog.=) 'q'
+                    THEN pg_catalog.to_timestamp((l.order_key OPERATOR(pg_catalog./) 1000000.0)::float8)
+                         OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => r.priority) END AS queued_at
+          FROM _triggerdo.live l
+          JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
+         WHERE _triggerdo.may_read(r.owner, r.triggered_by)) x
+ GROUP BY x.task;
+
+-- The schema is the gate: who has USAGE may read what the predicate lets through.
+GRANT SELECT ON triggerdo.tasks, triggerdo.runs, triggerdo.attempts, triggerdo.workers, triggerdo.stats TO PUBLIC;

@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * api.h
+ *	  What the SQL-callable functions share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_API_H
+#define TDO_API_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
+
+#include "rows.h"
+
+/* 22004 for a NULL in a required argument */
+extern void tdo_require_arg(FunctionCallInfo fcinfo, int argno, const char *name);
+
+/* 0A000 for an argument whose part of the contract is not built yet */
+extern void tdo_unsupported(const char *function, const char *argument) pg_attribute_noreturn();
+
+/* a set-returning function's store; *tupdesc is what its rows must be */
+extern Tuplestorestate *tdo_begin_rows(FunctionCallInfo fcinfo, TupleDesc *tupdesc);
+
+/* may the current user read a run with this owner, triggered by that role? */
+extern bool tdo_may_read(Oid owner, Oid triggered_by);
+
+/* may the current user act as this role? */
+extern bool tdo_may_act_as(Oid role);
+
+/* {"ok",...}: what wait_for_run gives for a final run */
+extern Jsonb *tdo_run_object(const TdoRun *run, const TdoResult *result);
+
+/*
+ * Wait until the run is final; false at the timeout (negative: none).  Takes a
+ * snapshot for each look only, so a caller without one holds none asleep.
+ */
+extern bool tdo_wait_until_final(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result);
+
+/* the run, or ERROR 02000 when there is none that the current user may read */
+extern void tdo_get_readable_run(const pg_uuid_t *id, TdoRun *run);
+
+#endif							/* TDO_API_H */

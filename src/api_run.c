@@ -1,0 +1,414 @@
+/*-------------------------------------------------------------------------
+ *
+ * api_run.c
+ *	  SQL: run_result, wait_for_run, run_now, cancel_run, current_run,
+ *	  abort_run, retry_run_at.
+ *
+ * Job: one run, seen and steered from a session, or from inside itself.
+ * Called by: SQL.
+ * Locks: run_now and cancel_run hold the live row FOR UPDATE.
+ * Crash: ordinary transactions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+
+#include "api.h"
+#include "clock.h"
+#include "compat.h"
+#include "execute.h"
+#include "failure.h"
+#include "json.h"
+#include "ready.h"
+#include "shmem.h"
+#include "store.h"
+#include "task.h"
+#include "transition.h"
+#include "triggerdo.h"
+
+PG_FUNCTION_INFO_V1(tdo_sql_run_result);
+PG_FUNCTION_INFO_V1(tdo_sql_wait_for_run);
+PG_FUNCTION_INFO_V1(tdo_sql_run_now);
+PG_FUNCTION_INFO_V1(tdo_sql_cancel_run);
+PG_FUNCTION_INFO_V1(tdo_sql_current_run);
+PG_FUNCTION_INFO_V1(tdo_sql_abort_run);
+PG_FUNCTION_INFO_V1(tdo_sql_retry_run_at);
+
+/* a lost wake-up is made good by a look a second */
+#define LOOK_EVERY_MS	1000
+#define CANCEL_LOOK_MS	10
+
+static char *
+uuid_text(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* one answer for a run that is not there and one that may not be seen */
+void
+tdo_get_readable_run(const pg_uuid_t *id, TdoRun *run)
+{
+	(void) tdo_objects();
+	if (!tdo_run_get(id, run) || !tdo_may_read(run->owner, run->triggered_by))
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA),
+				 errmsg("run %s does not exist", uuid_text(id)),
+				 errhint("Or its task keeps no history, or you may not read it: you see runs that you own or triggered.")));
+}
+
+Jsonb *
+tdo_run_object(const TdoRun *run, const TdoResult *result)
+{
+	TdoJsonBuild b;
+	bool		ok = result->status == TDO_COMPLETED;
+
+	tdo_json_begin(&b);
+	tdo_json_bool(&b, "ok", ok);
+	tdo_json_text(&b, "id", uuid_text(&run->run_id));
+	tdo_json_text(&b, "taskIdentifier", run->task);
+	if (ok)
+		tdo_json_jsonb(&b, "output", result->output);
+	else
+		tdo_json_jsonb(&b, "error", result->error);
+	return tdo_json_end(&b);
+}
+
+Datum
+tdo_sql_run_result(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id;
+	TdoRun		run;
+	TdoResult	result;
+
+	tdo_require_arg(fcinfo, 0, "run");
+	id = PG_GETARG_UUID_P(0);
+	tdo_get_readable_run(id, &run);
+	if (!tdo_result_get(id, &result))
+		PG_RETURN_NULL();
+	if (result.status != TDO_COMPLETED)
+		tdo_failure_raise(result.error);
+	if (result.output == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(result.output);
+}
+
+/* -------------------------------------------------------------------- waiting */
+
+static bool
+look_for_result(const pg_uuid_t *id, TdoResult *result)
+{
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = tdo_result_get(id, result);
+	PopActiveSnapshot();
+	return found;
+}
+
+static void
+stop_waiting(void)
+{
+	ConditionVariableCancelSleep();
+	pg_atomic_fetch_sub_u32(&tdo_shared->waiters, 1);
+}
+
+bool
+tdo_wait_until_final(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
+{
+	ConditionVariable *cv = tdo_wait_bucket(id);
+	int64		begin = tdo_monotonic_us();
+	uint32		wait_event = tdo_wait_event("TriggerdoRunWait");
+	volatile bool found = false;
+
+	pg_atomic_fetch_add_u32(&tdo_shared->waiters, 1);
+	PG_TRY();
+	{
+		ConditionVariablePrepareToSleep(cv);
+		for (;;)
+		{
+			int64		left = LOOK_EVERY_MS;
+
+			found = look_for_result(id, result);
+			if (found)
+				break;
+			if (timeout_ms >= 0)
+			{
+				left = timeout_ms - (tdo_monotonic_us() - begin) / 1000;
+				if (left <= 0)
+					break;
+				left = Min(left, LOOK_EVERY_MS);
+			}
+			/* serves interrupts; wakes early for nothing now and then */
+			(void) ConditionVariableTimedSleep(cv, (long) left, wait_event);
+		}
+	}
+	PG_FINALLY();
+	{
+		stop_waiting();
+	}
+	PG_END_TRY();
+	return found;
+}
+
+static int64
+timeout_in_ms(Interval *timeout)
+{
+	double		ms = timeout->time / 1000.0 +
+	((double) timeout->day + (double) timeout->month * DAYS_PER_MONTH) *
+	SECS_PER_DAY * 1000.0;
+
+	return (int64) Max(0.0, Min(ms, 1e15));
+}
+
+Datum
+tdo_sql_wait_for_run(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id;
+	TdoRun		run;
+	TdoLive		live;
+	TdoResult	result;
+	int64		timeout_ms = 30000;
+
+	tdo_require_arg(fcinfo, 0, "run");
+	id = PG_GETARG_UUID_P(0);
+	if (!PG_ARGISNULL(1))
+		timeout_ms = timeout_in_ms(PG_GETARG_INTERVAL_P(1));
+	tdo_require_shmem();
+	tdo_get_readable_run(id, &run);
+	if (!tdo_result_get(id, &result))
+	{
+		if (tdo_live_get(id, &live) && TransactionIdIsCurrentTransactionId(live.xmin))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("run %s was triggered by the current transaction and cannot start before it ends",
+							uuid_text(id)),
+					 errhint("Commit first, or CALL triggerdo.trigger_and_wait() outside a transaction block.")));
+		if (tdo_current_run() != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+					 errmsg("a run of a function task cannot wait for another run"),
+					 errhint("The two may share a transaction, or the last free executor.")));
+		if (!tdo_wait_until_final(id, timeout_ms, &result))
+			PG_RETURN_NULL();
+	}
+	PG_RETURN_JSONB_P(tdo_run_object(&run, &result));
+}
+
+/* -------------------------------------------------------------------- run_now */
+
+/*
+ * The function runs as the task's owner, so the caller must be that very
+ * role; its SET ROLE is refused meanwhile, because the session may be a
+ * superuser's.
+ */
+Datum
+tdo_sql_run_now(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id;
+	TdoRun		run;
+	TdoLive		live;
+	TdoResult	result;
+	TdoEntry   *entry;
+	TdoOutcome	outcome = {0};
+	TdoFailed	failed = {0};
+	TimestampTz started = tdo_now();
+
+	tdo_require_arg(fcinfo, 0, "run");
+	PreventCommandIfReadOnly("run_now()");
+	id = PG_GETARG_UUID_P(0);
+	tdo_get_readable_run(id, &run);
+	if (run.owner != GetUserId())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of task \"%s\"", run.task),
+				 errhint("A task runs as its owner: SET ROLE to it first.")));
+	if ((tdo_current_run() && memcmp(&tdo_current_run()->run->run_id, id, UUID_LEN) == 0) ||
+		!tdo_ready_claim_one(id, &live))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run %s is not queued", uuid_text(id)),
+				 errhint("It is delayed, in an executor's hand, or final: see triggerdo.runs.")));
+	entry = tdo_entry_get(run.task);
+	if (entry == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("task \"%s\" does not exist", run.task)));
+
+	tdo_execute(entry, &run, live.attempt + 1, true, &outcome);
+	if (outcome.ok)
+		tdo_finish(&live, TDO_COMPLETED, started, outcome.output, NULL);
+	else
+	{
+		/* the caller's own cancel is no failure of the run */
+		if (outcome.edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(outcome.edata);
+		failed.run = &run;
+		failed.task = tdo_entry_task(entry);
+		failed.failure = outcome.failure;
+		failed.started_at = started;
+		failed.retry_at = outcome.retry_at;
+		failed.for_good = outcome.for_good;
+		tdo_fail(&live, &failed);
+	}
+	if (!tdo_result_get(id, &result))
+	{
+		/* to be retried: the object tells of the attempt */
+		result.status = TDO_FAILED;
+		result.output = NULL;
+		result.error = tdo_failure_to_jsonb(outcome.failure);
+	}
+	PG_RETURN_JSONB_P(tdo_run_object(&run, &result));
+}
+
+/* ----------------------------------------------------------------- cancel_run */
+
+/*
+ * Lock the run unless it is being executed.  A run that shares a claim with
+ * one being executed is free again in a moment.
+ */
+static bool
+lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
+{
+	for (;;)
+	{
+		switch (tdo_live_lock(id, LockWaitSkip, live))
+		{
+			case TDO_LOCKED:
+				return true;
+			case TDO_LOCK_GONE:
+				return false;
+			case TDO_LOCK_BUSY:
+				break;
+		}
+		if (tdo_slot_find_run(id, NULL) == TDO_IN_HAND_RUNNING)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("run %s is executing: cancelling it is not supported yet",
+							uuid_text(id)),
+					 errhint("End its executor with pg_terminate_backend() (triggerdo.workers has the pid): the run is queued again.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 CANCEL_LOOK_MS, tdo_wait_event("TriggerdoCancel"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+Datum
+tdo_sql_cancel_run(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id;
+	TdoRun		run;
+	TdoLive		live;
+	TdoFailure *failure;
+	char	   *reason = "Canceled by user";
+
+	tdo_require_arg(fcinfo, 0, "run");
+	tdo_require_shmem();
+	PreventCommandIfReadOnly("cancel_run()");
+	id = PG_GETARG_UUID_P(0);
+	if (!PG_ARGISNULL(1))
+		reason = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	tdo_get_readable_run(id, &run);
+	if (!tdo_may_act_as(run.owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of task \"%s\"", run.task)));
+	if (tdo_current_run() && memcmp(&tdo_current_run()->run->run_id, id, UUID_LEN) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a run cannot cancel itself"),
+				 errhint("triggerdo.abort_run() ends it for good.")));
+	if (!lock_for_cancel(id, &live))
+		PG_RETURN_BOOL(false);
+	failure = tdo_failure_make(ERRCODE_QUERY_CANCELED, "TaskRunCancelledError", reason, NULL);
+	tdo_finish(&live, TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(failure));
+	PG_RETURN_BOOL(true);
+}
+
+/* ------------------------------------------------------------ inside of a run */
+
+Datum
+tdo_sql_current_run(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	Tuplestorestate *store = tdo_begin_rows(fcinfo, &tupdesc);
+	TdoCurrentRun *current = tdo_current_run();
+	const TdoRun *run;
+	Datum		values[14];
+	bool		nulls[14] = {false};
+
+	if (current == NULL)
+		return (Datum) 0;
+	run = current->run;
+	values[0] = UUIDPGetDatum(&run->run_id);
+	values[1] = CStringGetTextDatum(run->task);
+	values[2] = Int32GetDatum(current->attempt);
+	values[3] = Int32GetDatum(current->max_attempts);
+	values[4] = JsonbPGetDatum(run->payload);
+	values[5] = PointerGetDatum(run->tags ? run->tags : construct_empty_array(TEXTOID));
+	values[6] = JsonbPGetDatum(run->metadata ? run->metadata : tdo_json_empty_object());
+	nulls[7] = nulls[8] = !run->has_parent;
+	values[7] = UUIDPGetDatum(&run->parent);
+	values[8] = UUIDPGetDatum(&run->root);
+	nulls[9] = true;			/* schedule_id */
+	nulls[10] = !run->has_batch;
+	values[10] = UUIDPGetDatum(&run->batch);
+	nulls[11] = true;			/* idempotency_key */
+	values[12] = BoolGetDatum(false);	/* is_replay */
+	values[13] = TimestampTzGetDatum(run->created_at);
+	tuplestore_putvalues(store, tupdesc, values, nulls);
+	return (Datum) 0;
+}
+
+static TdoCurrentRun *
+require_current_run(const char *function)
+{
+	TdoCurrentRun *current = tdo_current_run();
+
+	if (current == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s can be called inside a run only", function)));
+	return current;
+}
+
+Datum
+tdo_sql_abort_run(PG_FUNCTION_ARGS)
+{
+	(void) require_current_run("abort_run()");
+	tdo_require_arg(fcinfo, 0, "message");
+	ereport(ERROR,
+			(errcode(TDO_ERRCODE_ABORT),
+			 errmsg_internal("%s", text_to_cstring(PG_GETARG_TEXT_PP(0)))));
+	PG_RETURN_VOID();
+}
+
+Datum
+tdo_sql_retry_run_at(PG_FUNCTION_ARGS)
+{
+	TdoCurrentRun *current = require_current_run("retry_run_at()");
+	TimestampTz at;
+
+	tdo_require_arg(fcinfo, 0, "at");
+	tdo_require_arg(fcinfo, 1, "message");
+	at = PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("at must be a finite time")));
+	current->retry_at = at;
+	ereport(ERROR,
+			(errcode(TDO_ERRCODE_RETRY_AT),
+			 errmsg_internal("%s", text_to_cstring(PG_GETARG_TEXT_PP(1)))));
+	PG_RETURN_VOID();
+}

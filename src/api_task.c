@@ -1,0 +1,340 @@
+/*-------------------------------------------------------------------------
+ *
+ * api_task.c
+ *	  SQL: define_task, drop_task, retry_policy, retry_delay, version.
+ *
+ * Job: check arguments and rights, then write the definition.
+ * Called by: SQL.
+ * Locks: definitions take turns (tdo_task_lock_definitions).
+ * Crash: ordinary heap changes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "api.h"
+#include "clock.h"
+#include "compat.h"
+#include "guc.h"
+#include "json.h"
+#include "retry.h"
+#include "task.h"
+#include "triggerdo.h"
+
+#define MAX_TASK_ID		255
+
+PG_FUNCTION_INFO_V1(tdo_sql_version);
+PG_FUNCTION_INFO_V1(tdo_sql_define_task);
+PG_FUNCTION_INFO_V1(tdo_sql_drop_task);
+PG_FUNCTION_INFO_V1(tdo_sql_retry_policy);
+PG_FUNCTION_INFO_V1(tdo_sql_retry_delay);
+PG_FUNCTION_INFO_V1(tdo_sql_max_attempts);
+
+/* arguments of define_task */
+enum
+{
+	ARG_ID, ARG_RUN, ARG_COMMAND, ARG_URL, ARG_RETRY, ARG_QUEUE,
+	ARG_MAX_DURATION, ARG_TTL, ARG_PAYLOAD_SCHEMA, ARG_DESCRIPTION,
+	ARG_ON_START, ARG_ON_SUCCESS, ARG_ON_FAILURE, ARG_ON_COMPLETE,
+	ARG_ON_CANCEL, ARG_CATCH_ERROR, ARG_OPTIONS
+};
+
+Datum
+tdo_sql_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(TDO_VERSION));
+}
+
+void
+tdo_require_arg(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be NULL", name)));
+}
+
+void
+tdo_unsupported(const char *function, const char *argument)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s: \"%s\" is not supported yet", function, argument),
+			 errhint("Leave it out in triggerdo %s.", TDO_VERSION)));
+}
+
+/* -------------------------------------------------------------- define_task */
+
+static char *
+task_id(FunctionCallInfo fcinfo)
+{
+	char	   *id;
+	int			len;
+	bool		bad;
+
+	tdo_require_arg(fcinfo, ARG_ID, "id");
+	id = text_to_cstring(PG_GETARG_TEXT_PP(ARG_ID));
+	len = strlen(id);
+	bad = len == 0 || len > MAX_TASK_ID || id[0] == ' ' || id[len - 1] == ' ';
+	for (int i = 0; i < len && !bad; i++)
+		bad = (unsigned char) id[i] < 0x20 || id[i] == 0x7f;
+	if (bad)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid task id \"%s\"", id),
+				 errhint("A task id has 1 to %d bytes, no control characters, and no space at its ends, as \"send-email\".",
+						 MAX_TASK_ID)));
+	return id;
+}
+
+static void
+refuse_unbuilt(FunctionCallInfo fcinfo)
+{
+	static const struct
+	{
+		int			argno;
+		const char *name;
+	}			unbuilt[] = {
+		{ARG_COMMAND, "command"}, {ARG_URL, "url"}, {ARG_QUEUE, "queue"},
+		{ARG_MAX_DURATION, "max_duration"}, {ARG_TTL, "ttl"},
+		{ARG_PAYLOAD_SCHEMA, "payload_schema"}, {ARG_ON_START, "on_start"},
+		{ARG_ON_SUCCESS, "on_success"}, {ARG_ON_FAILURE, "on_failure"},
+		{ARG_ON_COMPLETE, "on_complete"}, {ARG_ON_CANCEL, "on_cancel"},
+		{ARG_CATCH_ERROR, "catch_error"}
+	};
+
+	for (int i = 0; i < lengthof(unbuilt); i++)
+	{
+		if (!PG_ARGISNULL(unbuilt[i].argno))
+			tdo_unsupported("define_task", unbuilt[i].name);
+	}
+	if (PG_ARGISNULL(ARG_RUN))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("define_task: a task without \"run\" is not supported yet"),
+				 errhint("Name a function, as run => 'app.send_email'.")));
+}
+
+static void
+read_options(Jsonb *options, TdoTask *task)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken tok;
+	JsonbValue	v;
+
+	if (!tdo_json_is_object(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example '{\"isolate\": true}'.")));
+	it = JsonbIteratorInit(&options->root);
+	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		char	   *key;
+
+		if (tok != WJB_KEY)
+			continue;
+		key = pnstrdup(v.val.string.val, v.val.string.len);
+		(void) JsonbIteratorNext(&it, &v, true);
+		if (strcmp(key, "isolate") == 0)
+		{
+			if (v.type != jbvBool)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("option \"isolate\" must be true or false")));
+			task->isolate = v.val.boolean;
+		}
+		else if (strcmp(key, "keep") == 0 || strcmp(key, "synchronousCommit") == 0 ||
+				 strcmp(key, "metadata") == 0 || strcmp(key, "ownCommits") == 0)
+			tdo_unsupported("define_task", psprintf("options.%s", key));
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown option \"%s\"", key),
+					 errhint("The options of a task are listed in README, define_task.")));
+	}
+}
+
+/* may this role's tasks be run at all? */
+static void
+check_owner(Oid role)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	Form_pg_authid form;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the current role does not exist any more")));
+	form = (Form_pg_authid) GETSTRUCT(tuple);
+	if (form->rolsuper && !tdo_allow_superuser_tasks)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("a superuser cannot own a task"),
+				 errhint("SET ROLE to an ordinary role first; its tasks run with that role's rights. (Setting triggerdo.allow_superuser_tasks lifts this.)")));
+	if (!form->rolcanlogin && !TDO_NOLOGIN_ALLOWED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" cannot own a task: it may not log in", NameStr(form->rolname)),
+				 errhint("Before PostgreSQL 17 tasks need an owner with LOGIN: ALTER ROLE %s LOGIN (a password or pg_hba entry is not needed).",
+						 quote_identifier(NameStr(form->rolname)))));
+	ReleaseSysCache(tuple);
+}
+
+Datum
+tdo_sql_define_task(PG_FUNCTION_ARGS)
+{
+	TdoTask		task = {0};
+	TdoTask		old;
+	TdoFunction function;
+	TdoRetryPolicy policy;
+	TimestampTz now = tdo_now();
+	bool		exists;
+
+	PreventCommandIfReadOnly("define_task()");
+	task.id = task_id(fcinfo);
+	refuse_unbuilt(fcinfo);
+	task.kind = TDO_KIND_FUNCTION;
+	task.owner = GetUserId();
+	task.options = PG_ARGISNULL(ARG_OPTIONS) ? tdo_json_empty_object()
+		: PG_GETARG_JSONB_P(ARG_OPTIONS);
+	read_options(task.options, &task);
+	if (!PG_ARGISNULL(ARG_RETRY))
+	{
+		(void) tdo_retry_parse(PG_GETARG_JSONB_P(ARG_RETRY), &policy, ERROR);
+		task.retry = tdo_retry_to_jsonb(&policy);
+	}
+	if (!PG_ARGISNULL(ARG_DESCRIPTION))
+		task.description = text_to_cstring(PG_GETARG_TEXT_PP(ARG_DESCRIPTION));
+	task.created_at = task.updated_at = now;
+
+	tdo_task_lock_definitions();
+	exists = tdo_task_get(task.id, &old);
+	if (exists)
+	{
+		if (!tdo_may_act_as(old.owner))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("must be owner of task \"%s\"", task.id),
+					 errhint("Choose another id, or SET ROLE to its owner.")));
+		task.owner = old.owner;
+		task.created_at = old.created_at;
+	}
+	check_owner(task.owner);
+	namestrcpy(&task.owner_name, GetUserNameFromId(task.owner, false));
+	tdo_task_set_function(&task, text_to_cstring(PG_GETARG_TEXT_PP(ARG_RUN)));
+	tdo_task_resolve(&task, task.owner, &function);
+
+	if (exists)
+		tdo_task_update(&task);
+	else
+		tdo_task_insert(&task);
+	CommandCounterIncrement();
+	PG_RETURN_TEXT_P(cstring_to_text(task.id));
+}
+
+Datum
+tdo_sql_drop_task(PG_FUNCTION_ARGS)
+{
+	char	   *id;
+	TdoTask		task;
+
+	tdo_require_arg(fcinfo, 0, "id");
+	PreventCommandIfReadOnly("drop_task()");
+	id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	tdo_task_lock_definitions();
+	if (!tdo_task_get(id, &task))
+		PG_RETURN_BOOL(false);
+	if (!tdo_may_act_as(task.owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of task \"%s\"", id)));
+	(void) tdo_task_delete(id);
+	CommandCounterIncrement();
+	PG_RETURN_BOOL(true);
+}
+
+/* ------------------------------------------------------------ retry policies */
+
+static double
+interval_ms(Interval *span)
+{
+	return ((double) span->time / 1000.0) +
+		((double) span->day + (double) span->month * DAYS_PER_MONTH) * SECS_PER_DAY * 1000.0;
+}
+
+Datum
+tdo_sql_retry_policy(PG_FUNCTION_ARGS)
+{
+	TdoRetryPolicy policy = tdo_retry_defaults;
+
+	if (!PG_ARGISNULL(0))
+		policy.max_attempts = PG_GETARG_INT32(0);
+	if (!PG_ARGISNULL(1))
+	{
+		char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+		if (!tdo_backoff_from_name(name, &policy.backoff))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown backoff \"%s\"", name),
+					 errhint("Use exponential, linear, fixed or none.")));
+	}
+	if (!PG_ARGISNULL(2))
+		policy.factor = PG_GETARG_FLOAT8(2);
+	if (!PG_ARGISNULL(3))
+		policy.min_ms = interval_ms(PG_GETARG_INTERVAL_P(3));
+	if (!PG_ARGISNULL(4))
+		policy.max_ms = interval_ms(PG_GETARG_INTERVAL_P(4));
+	if (!PG_ARGISNULL(5))
+		policy.jitter = PG_GETARG_BOOL(5);
+	(void) tdo_retry_check(&policy, ERROR);
+	PG_RETURN_JSONB_P(tdo_retry_to_jsonb(&policy));
+}
+
+Datum
+tdo_sql_retry_delay(PG_FUNCTION_ARGS)
+{
+	TdoRetryPolicy policy;
+	int			attempt;
+	int64		ms;
+	Interval   *result;
+
+	tdo_require_arg(fcinfo, 0, "policy");
+	tdo_require_arg(fcinfo, 1, "attempt");
+	(void) tdo_retry_parse(PG_GETARG_JSONB_P(0), &policy, ERROR);
+	attempt = PG_GETARG_INT32(1);
+	if (attempt < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("attempt must be at least 1"),
+				 errhint("It is the number of the attempt that has just failed.")));
+	ms = tdo_retry_delay_ms(&policy, policy.max_attempts, attempt, tdo_retry_draw(&policy));
+	if (ms < 0)
+		PG_RETURN_NULL();
+	result = palloc0(sizeof(Interval));
+	result->time = ms * 1000;
+	PG_RETURN_INTERVAL_P(result);
+}
+
+/* of the views: how many attempts a run may have */
+Datum
+tdo_sql_max_attempts(PG_FUNCTION_ARGS)
+{
+	TdoRetryPolicy policy;
+
+	PG_RETURN_INT32(tdo_task_policy(PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1),
+									PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0),
+									&policy));
+}

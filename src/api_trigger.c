@@ -1,0 +1,579 @@
+/*-------------------------------------------------------------------------
+ *
+ * api_trigger.c
+ *	  SQL: trigger_task, batch_trigger_task, trigger_batch, trigger_and_wait.
+ *
+ * Job: check arguments and rights, then enqueue.
+ * Called by: SQL.
+ * Locks: ROW EXCLUSIVE on the tables written (rows.c).
+ * Crash: the run exists if, and only if, the caller's transaction committed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "api.h"
+#include "clock.h"
+#include "execute.h"
+#include "json.h"
+#include "shmem.h"
+#include "task.h"
+#include "transition.h"
+#include "triggerdo.h"
+#include "txn.h"
+
+PG_FUNCTION_INFO_V1(tdo_sql_trigger_task);
+PG_FUNCTION_INFO_V1(tdo_sql_batch_trigger_task);
+PG_FUNCTION_INFO_V1(tdo_sql_trigger_batch);
+PG_FUNCTION_INFO_V1(tdo_sql_trigger_and_wait);
+
+enum
+{
+	ARG_TASK, ARG_PAYLOAD, ARG_DELAY, ARG_RUN_AT, ARG_TTL, ARG_PRIORITY,
+	ARG_QUEUE, ARG_CONCURRENCY_KEY, ARG_IDEMPOTENCY_KEY,
+	ARG_IDEMPOTENCY_KEY_TTL, ARG_DEBOUNCE, ARG_MAX_ATTEMPTS,
+	ARG_MAX_DURATION, ARG_TAGS, ARG_METADATA, ARG_OPTIONS
+};
+
+/* trigger_task's optional arguments, wherever they came from */
+typedef struct Options
+{
+	Interval   *delay;
+	TimestampTz run_at;
+	bool		has_run_at;
+	bool		has_max_attempts;
+	int			max_attempts;
+	ArrayType  *tags;
+	Jsonb	   *metadata;
+} Options;
+
+static void
+invalid(const char *message, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* ------------------------------------------------------------- one enqueue */
+
+/* the task, which the current user may trigger */
+static void
+get_task(const char *id, TdoTask *task)
+{
+	if (!tdo_task_get(id, task))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("task \"%s\" does not exist", id),
+				 errhint("Define it with triggerdo.define_task().")));
+	if (!tdo_may_act_as(task->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for task \"%s\"", id),
+				 errhint("Its owner may trigger it, and roles that are members of its owner.")));
+}
+
+static void
+check_tags(ArrayType *tags)
+{
+	if (ARR_NDIM(tags) > 1)
+		invalid("tags must be a one-dimensional array", NULL);
+	if (array_contains_nulls(tags))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("a tag must not be NULL")));
+}
+
+static TimestampTz
+start_time(const Options *o)
+{
+	TimestampTz at = 0;
+
+	if (o->delay && o->has_run_at)
+		invalid("delay and run_at exclude each other", "Give one of them.");
+	if (o->delay)
+	{
+		Interval	zero = {0};
+
+		if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(o->delay),
+											 IntervalPGetDatum(&zero))))
+			invalid("delay must not be negative", NULL);
+		at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													 TimestampTzGetDatum(tdo_now()),
+													 IntervalPGetDatum(o->delay)));
+	}
+	else if (o->has_run_at)
+		at = o->run_at;
+	if (TIMESTAMP_NOT_FINITE(at))
+		invalid("run_at must be a finite time", NULL);
+	return at;
+}
+
+/* fill in what a caller asks for, checked */
+static void
+fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *o)
+{
+	TdoCurrentRun *current = tdo_current_run();
+
+	memset(e, 0, sizeof(*e));
+	e->task = task;
+	e->payload = payload ? payload : tdo_json_empty_object();
+	e->run_at = start_time(o);
+	if (o->has_max_attempts)
+	{
+		if (o->max_attempts < 1 || o->max_attempts > 32767)
+			invalid("max_attempts must be from 1 to 32767", "It counts the first attempt too.");
+		e->max_attempts = o->max_attempts;
+	}
+	if (o->tags)
+	{
+		check_tags(o->tags);
+		if (ARR_NDIM(o->tags) == 1)
+			e->tags = o->tags;
+	}
+	if (o->metadata)
+	{
+		if (!tdo_json_is_object(o->metadata))
+			invalid("metadata must be a JSON object", NULL);
+		if (!tdo_json_is_empty_object(o->metadata))
+			e->metadata = o->metadata;
+	}
+	if (current)
+	{
+		e->parent = &current->run->run_id;
+		e->root = current->run->has_parent ? &current->run->root : e->parent;
+	}
+}
+
+static void
+prepare_to_write(const char *command)
+{
+	tdo_require_shmem();
+	PreventCommandIfReadOnly(command);
+}
+
+static void
+refuse_unbuilt(FunctionCallInfo fcinfo)
+{
+	static const struct
+	{
+		int			argno;
+		const char *name;
+	}			unbuilt[] = {
+		{ARG_TTL, "ttl"}, {ARG_QUEUE, "queue"},
+		{ARG_CONCURRENCY_KEY, "concurrency_key"},
+		{ARG_IDEMPOTENCY_KEY, "idempotency_key"},
+		{ARG_DEBOUNCE, "debounce"}, {ARG_MAX_DURATION, "max_duration"}
+	};
+	Interval	thirty_days = {0, 30, 0};
+
+	for (int i = 0; i < lengthof(unbuilt); i++)
+	{
+		if (!PG_ARGISNULL(unbuilt[i].argno))
+			tdo_unsupported("trigger_task", unbuilt[i].name);
+	}
+	if (!PG_ARGISNULL(ARG_PRIORITY) && PG_GETARG_INT32(ARG_PRIORITY) != 0)
+		tdo_unsupported("trigger_task", "priority");
+	if (!PG_ARGISNULL(ARG_IDEMPOTENCY_KEY_TTL) &&
+		!DatumGetBool(DirectFunctionCall2(interval_eq,
+										  PG_GETARG_DATUM(ARG_IDEMPOTENCY_KEY_TTL),
+										  IntervalPGetDatum(&thirty_days))))
+		tdo_unsupported("trigger_task", "idempotency_key_ttl");
+}
+
+/* the options argument of trigger_task itself */
+static void
+check_own_options(Jsonb *options)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken tok;
+	JsonbValue	v;
+
+	if (!tdo_json_is_object(options))
+		invalid("options must be a JSON object", NULL);
+	it = JsonbIteratorInit(&options->root);
+	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		char	   *key;
+
+		if (tok != WJB_KEY)
+			continue;
+		key = pnstrdup(v.val.string.val, v.val.string.len);
+		(void) JsonbIteratorNext(&it, &v, true);
+		if (strcmp(key, "traceparent") == 0 || strcmp(key, "cancelOn") == 0 ||
+			strcmp(key, "cancel_on") == 0)
+			tdo_unsupported("trigger_task", psprintf("options.%s", key));
+		invalid(psprintf("unknown option \"%s\"", key),
+				"The options of a run are listed in README, trigger_task.");
+	}
+}
+
+Datum
+tdo_sql_trigger_task(PG_FUNCTION_ARGS)
+{
+	Options		o = {0};
+	TdoTask		task;
+	TdoEnqueue	e;
+	pg_uuid_t  *id;
+
+	tdo_require_arg(fcinfo, ARG_TASK, "task");
+	prepare_to_write("trigger_task()");
+	refuse_unbuilt(fcinfo);
+	if (!PG_ARGISNULL(ARG_OPTIONS))
+		check_own_options(PG_GETARG_JSONB_P(ARG_OPTIONS));
+	if (!PG_ARGISNULL(ARG_DELAY))
+		o.delay = PG_GETARG_INTERVAL_P(ARG_DELAY);
+	o.has_run_at = !PG_ARGISNULL(ARG_RUN_AT);
+	if (o.has_run_at)
+		o.run_at = PG_GETARG_TIMESTAMPTZ(ARG_RUN_AT);
+	o.has_max_attempts = !PG_ARGISNULL(ARG_MAX_ATTEMPTS);
+	if (o.has_max_attempts)
+		o.max_attempts = PG_GETARG_INT32(ARG_MAX_ATTEMPTS);
+	if (!PG_ARGISNULL(ARG_TAGS))
+		o.tags = PG_GETARG_ARRAYTYPE_P(ARG_TAGS);
+	if (!PG_ARGISNULL(ARG_METADATA))
+		o.metadata = PG_GETARG_JSONB_P(ARG_METADATA);
+
+	get_task(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TASK)), &task);
+	fill_enqueue(&e, &task,
+				 PG_ARGISNULL(ARG_PAYLOAD) ? NULL : PG_GETARG_JSONB_P(ARG_PAYLOAD), &o);
+	id = palloc(sizeof(pg_uuid_t));
+	*id = tdo_enqueue(&e);
+	PG_RETURN_UUID_P(id);
+}
+
+/* ---------------------------------------------------------- options as JSON */
+
+static Datum
+parse_datum(PGFunction input, Oid type, const JsonbValue *v, const char *key)
+{
+	char	   *s = tdo_json_scalar_text(v);
+
+	if (s == NULL)
+		invalid(psprintf("option \"%s\" must be a string", key), NULL);
+	return DirectFunctionCall3(input, CStringGetDatum(s), ObjectIdGetDatum(type),
+							   Int32GetDatum(-1));
+}
+
+static ArrayType *
+parse_tags(const JsonbValue *v)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken tok;
+	JsonbValue	e;
+	Datum	   *values;
+	int			n = 0;
+
+	/* one tag may stand alone */
+	if (v->type == jbvString)
+	{
+		Datum		one = PointerGetDatum(cstring_to_text_with_len(v->val.string.val,
+																   v->val.string.len));
+
+		return construct_array(&one, 1, TEXTOID, -1, false, TYPALIGN_INT);
+	}
+	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data))
+		invalid("option \"tags\" must be an array of strings", NULL);
+	values = palloc(sizeof(Datum) * (JsonContainerSize(v->val.binary.data) + 1));
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((tok = JsonbIteratorNext(&it, &e, true)) != WJB_DONE)
+	{
+		if (tok != WJB_ELEM)
+			continue;
+		if (e.type != jbvString)
+			invalid("option \"tags\" must be an array of strings", NULL);
+		values[n++] = PointerGetDatum(cstring_to_text_with_len(e.val.string.val,
+															   e.val.string.len));
+	}
+	return construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/* snake_case and camelCase are one key */
+static bool
+is_key(const char *key, const char *snake, const char *camel)
+{
+	return strcmp(key, snake) == 0 || strcmp(key, camel) == 0;
+}
+
+static void
+read_option(Options *o, const char *function, const char *key, const JsonbValue *v)
+{
+	static const char *const unbuilt[] = {
+		"ttl", "priority", "queue", "concurrency_key", "concurrencyKey",
+		"idempotency_key", "idempotencyKey", "idempotency_key_ttl", "idempotencyKeyTTL",
+		"debounce", "max_duration", "maxDuration", "traceparent", "cancelOn",
+		"cancel_on", "options"
+	};
+
+	if (is_key(key, "delay", "delay"))
+		o->delay = DatumGetIntervalP(parse_datum(interval_in, InvalidOid, v, key));
+	else if (is_key(key, "run_at", "runAt"))
+	{
+		o->run_at = DatumGetTimestampTz(parse_datum(timestamptz_in, InvalidOid, v, key));
+		o->has_run_at = true;
+	}
+	else if (is_key(key, "max_attempts", "maxAttempts"))
+	{
+		if (v->type != jbvNumeric)
+			invalid("option \"max_attempts\" must be a number", NULL);
+		o->max_attempts = DatumGetInt32(DirectFunctionCall1(numeric_int4,
+															NumericGetDatum(v->val.numeric)));
+		o->has_max_attempts = true;
+	}
+	else if (is_key(key, "tags", "tags"))
+		o->tags = parse_tags(v);
+	else if (is_key(key, "metadata", "metadata"))
+		o->metadata = JsonbValueToJsonb(unconstify(JsonbValue *, v));
+	else
+	{
+		for (int i = 0; i < lengthof(unbuilt); i++)
+		{
+			if (strcmp(key, unbuilt[i]) == 0)
+				tdo_unsupported(function, psprintf("options.%s", key));
+		}
+		invalid(psprintf("unknown option \"%s\"", key),
+				"Options are trigger_task's optional arguments, in snake_case or camelCase.");
+	}
+}
+
+static void
+read_options(Options *o, const char *function, Jsonb *options)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken tok;
+	JsonbValue	v;
+
+	memset(o, 0, sizeof(*o));
+	if (options == NULL)
+		return;
+	if (!tdo_json_is_object(options))
+		invalid("options must be a JSON object", NULL);
+	it = JsonbIteratorInit(&options->root);
+	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		char	   *key;
+
+		if (tok != WJB_KEY)
+			continue;
+		key = pnstrdup(v.val.string.val, v.val.string.len);
+		(void) JsonbIteratorNext(&it, &v, true);
+		if (v.type != jbvNull)
+			read_option(o, function, key, &v);
+	}
+}
+
+/* ------------------------------------------------------------------- batches */
+
+Datum
+tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
+{
+	Options		o;
+	TdoTask		task;
+	TdoEnqueue	e;
+	pg_uuid_t	batch;
+	ArrayType  *payloads;
+	Datum	   *values;
+	bool	   *nulls;
+	Datum	   *ids;
+	int			n;
+
+	tdo_require_arg(fcinfo, 0, "task");
+	tdo_require_arg(fcinfo, 1, "payloads");
+	prepare_to_write("batch_trigger_task()");
+	payloads = PG_GETARG_ARRAYTYPE_P(1);
+	if (ARR_NDIM(payloads) > 1)
+		invalid("payloads must be a one-dimensional array", NULL);
+	read_options(&o, "batch_trigger_task", PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2));
+	get_task(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
+	deconstruct_array(payloads, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+
+	tdo_new_run_id(batch.data);
+	ids = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+		CHECK_FOR_INTERRUPTS();
+		fill_enqueue(&e, &task, nulls[i] ? NULL : DatumGetJsonbP(values[i]), &o);
+		e.batch = &batch;
+		*id = tdo_enqueue(&e);
+		ids[i] = UUIDPGetDatum(id);
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+static void
+wrong_item(int index, const char *message)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("item %d of the batch: %s", index, message),
+			 errhint("An item is {\"task\": \"...\", \"payload\": ..., \"options\": {...}}.")));
+}
+
+/* one item of trigger_batch */
+static pg_uuid_t
+trigger_item(int index, Jsonb *item, const pg_uuid_t *batch)
+{
+	Options		o;
+	TdoTask		task;
+	TdoEnqueue	e;
+	Jsonb	   *payload = NULL;
+	Jsonb	   *options = NULL;
+	char	   *id = NULL;
+	JsonbIterator *it;
+	JsonbIteratorToken tok;
+	JsonbValue	v;
+
+	if (!tdo_json_is_object(item))
+		wrong_item(index, "it is not an object");
+	it = JsonbIteratorInit(&item->root);
+	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		char	   *key;
+
+		if (tok != WJB_KEY)
+			continue;
+		key = pnstrdup(v.val.string.val, v.val.string.len);
+		(void) JsonbIteratorNext(&it, &v, true);
+		if (strcmp(key, "task") == 0 && v.type == jbvString)
+			id = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (strcmp(key, "payload") == 0)
+			payload = JsonbValueToJsonb(&v);
+		else if (strcmp(key, "options") == 0)
+			options = v.type == jbvNull ? NULL : JsonbValueToJsonb(&v);
+		else
+			wrong_item(index, psprintf("\"%s\" is unknown, or not of the right type", key));
+	}
+	if (id == NULL)
+		wrong_item(index, "\"task\" is missing");
+	read_options(&o, "trigger_batch", options);
+	get_task(id, &task);
+	fill_enqueue(&e, &task, payload, &o);
+	e.batch = batch;
+	return tdo_enqueue(&e);
+}
+
+Datum
+tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	Tuplestorestate *store;
+	Jsonb	   *items;
+	JsonbIterator *it;
+	JsonbIteratorToken tok;
+	JsonbValue	v;
+	pg_uuid_t	batch;
+	int			index = 0;
+
+	tdo_require_arg(fcinfo, 0, "items");
+	prepare_to_write("trigger_batch()");
+	items = PG_GETARG_JSONB_P(0);
+	if (!JB_ROOT_IS_ARRAY(items) || JB_ROOT_IS_SCALAR(items))
+		invalid("items must be a JSON array",
+				"An item is {\"task\": \"...\", \"payload\": ..., \"options\": {...}}.");
+	store = tdo_begin_rows(fcinfo, &tupdesc);
+	tdo_new_run_id(batch.data);
+	it = JsonbIteratorInit(&items->root);
+	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		pg_uuid_t	id;
+		Datum		values[4];
+		bool		nulls[4] = {false};
+
+		if (tok != WJB_ELEM)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		id = trigger_item(index, JsonbValueToJsonb(&v), &batch);
+		values[0] = UUIDPGetDatum(&batch);
+		values[1] = Int32GetDatum(index++);
+		values[2] = UUIDPGetDatum(&id);
+		values[3] = BoolGetDatum(false);
+		tuplestore_putvalues(store, tupdesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* ---------------------------------------------------------- trigger_and_wait */
+
+static void
+require_top_level(FunctionCallInfo fcinfo)
+{
+	if (tdo_current_run() != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("a run of a function task cannot wait for another run"),
+				 errhint("Trigger it with triggerdo.trigger_task(), and let it carry on the work.")));
+	if (!(fcinfo->context && IsA(fcinfo->context, CallContext)) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("trigger_and_wait cannot run inside a transaction block"),
+				 errhint("The run begins when it is committed: CALL it outside a transaction block, a function, or a block with an EXCEPTION clause.")));
+}
+
+static Datum
+record_of(FunctionCallInfo fcinfo, Jsonb *result)
+{
+	TupleDesc	tupdesc;
+	Datum		value = JsonbPGetDatum(result);
+	bool		isnull = false;
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");	/* can't happen */
+	tupdesc = BlessTupleDesc(tupdesc);
+	return HeapTupleGetDatum(heap_form_tuple(tupdesc, &value, &isnull));
+}
+
+Datum
+tdo_sql_trigger_and_wait(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Options		o;
+	TdoTask		task;
+	TdoEnqueue	e;
+	TdoRun		run;
+	TdoResult	result;
+	pg_uuid_t	id;
+	Jsonb	   *object;
+
+	tdo_require_arg(fcinfo, 0, "task");
+	require_top_level(fcinfo);
+	prepare_to_write("trigger_and_wait()");
+	if (!PG_ARGISNULL(4))
+		tdo_unsupported("trigger_and_wait", "name");
+
+	tdo_txn_procedure_begin();
+	MemoryContextSwitchTo(context);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	read_options(&o, "trigger_and_wait", PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
+	get_task(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
+	fill_enqueue(&e, &task, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1), &o);
+	id = tdo_enqueue(&e);
+	PopActiveSnapshot();
+	tdo_txn_procedure_commit();
+
+	/* from here on no snapshot is held while we sleep */
+	MemoryContextSwitchTo(context);
+	(void) tdo_wait_until_final(&id, -1, &result);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tdo_get_readable_run(&id, &run);
+	PopActiveSnapshot();
+	object = tdo_run_object(&run, &result);
+	tdo_txn_procedure_end();
+	MemoryContextSwitchTo(context);
+	PG_RETURN_DATUM(record_of(fcinfo, object));
+}

@@ -1,0 +1,375 @@
+/*-------------------------------------------------------------------------
+ *
+ * execute.c
+ *	  Running one attempt of a function task, as the current user.
+ *
+ * Job: remember tasks and their resolved functions, call the function inside a
+ * subtransaction, and turn what comes back into an outcome.
+ * Called by: executor, run_now.
+ * Locks: whatever the task takes.
+ * Crash: nothing is kept outside the transaction.
+ *
+ * Functions of plpgsql, C and other languages are called through fmgr (0.4 us
+ * where SPI takes 2.7); those of language sql through a saved plan, because a
+ * fresh fmgr call plans its body again.  A cached FmgrInfo must never outlive a
+ * change of pg_proc: plpgsql would run another function's body, or crash.  The
+ * PROCOID callback counts changes, and the count is compared last before the
+ * call, after everything that could take in an invalidation message.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "execute.h"
+#include "store.h"
+#include "triggerdo.h"
+#include "txn.h"
+
+#define TASK_KEY_LEN	256
+
+struct TdoEntry
+{
+	char		key[TASK_KEY_LEN];
+	MemoryContext context;		/* of task */
+	TdoTask		task;
+	uint64		task_changes;	/* definitions' count when task was read */
+	MemoryContext fn_context;	/* of flinfo */
+	TdoFunction function;
+	FmgrInfo	flinfo;
+	SPIPlanPtr	plan;			/* language sql */
+	bool		resolved;
+	uint64		proc_changes;	/* functions' count when it was resolved */
+	double		duration_us;
+	bool		solo;
+};
+
+static HTAB *entries = NULL;
+static uint64 proc_changes = 1;
+static uint64 task_changes = 1;
+static TdoCurrentRun *current_run = NULL;
+
+/* ------------------------------------------------------------ remembered tasks */
+
+static void
+proc_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	proc_changes++;
+}
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	/* not asked of tdo_objects: no catalog access in a callback */
+	task_changes++;
+}
+
+void
+tdo_execute_init(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, proc_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, proc_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+static void
+forget_function(TdoEntry *entry)
+{
+	if (entry->plan)
+		SPI_freeplan(entry->plan);
+	entry->plan = NULL;
+	entry->resolved = false;
+	MemoryContextReset(entry->fn_context);
+}
+
+static void
+make_table(void)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = TASK_KEY_LEN;
+	ctl.entrysize = sizeof(TdoEntry);
+	ctl.hcxt = TopMemoryContext;
+	entries = hash_create("triggerdo tasks", 64, &ctl,
+						  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static bool
+same_function(const TdoTask *a, const TdoTask *b)
+{
+	return strcmp(NameStr(a->run_schema), NameStr(b->run_schema)) == 0 &&
+		strcmp(NameStr(a->run_name), NameStr(b->run_name)) == 0 &&
+		a->run_nargs == b->run_nargs;
+}
+
+TdoEntry *
+tdo_entry_get(const char *task)
+{
+	TdoEntry   *entry;
+	TdoTask		fresh;
+	MemoryContext context;
+	MemoryContext old;
+	uint64		changes = task_changes;
+	bool		found;
+
+	if (entries == NULL)
+		make_table();
+	entry = hash_search(entries, task, HASH_FIND, NULL);
+	if (entry && entry->task_changes == task_changes)
+		return entry;
+
+	context = AllocSetContextCreate(TopMemoryContext, "triggerdo task",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	found = tdo_task_get(task, &fresh);
+	MemoryContextSwitchTo(old);
+	if (!found)
+	{
+		MemoryContextDelete(context);
+		return NULL;
+	}
+
+	entry = hash_search(entries, task, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->context = NULL;
+		entry->plan = NULL;
+		entry->resolved = false;
+		entry->duration_us = -1;
+		entry->solo = false;
+		entry->fn_context = AllocSetContextCreate(TopMemoryContext, "triggerdo function",
+												  ALLOCSET_SMALL_SIZES);
+	}
+	else
+	{
+		if (!same_function(&entry->task, &fresh))
+		{
+			forget_function(entry);
+			entry->duration_us = -1;
+			entry->solo = false;
+		}
+		MemoryContextDelete(entry->context);
+	}
+	entry->context = context;
+	entry->task = fresh;
+	entry->task_changes = changes;
+	return entry;
+}
+
+const TdoTask *
+tdo_entry_task(const TdoEntry *entry)
+{
+	return &entry->task;
+}
+
+double
+tdo_entry_duration(const TdoEntry *entry)
+{
+	return entry->duration_us;
+}
+
+void
+tdo_entry_measured(TdoEntry *entry, int64 us)
+{
+	if (entry->duration_us < 0)
+		entry->duration_us = us;
+	else
+		entry->duration_us += (us - entry->duration_us) * 0.2;
+}
+
+bool
+tdo_entry_is_solo(const TdoEntry *entry)
+{
+	return entry->solo || entry->task.isolate;
+}
+
+void
+tdo_entry_make_solo(TdoEntry *entry)
+{
+	entry->solo = true;
+}
+
+/* ------------------------------------------------------------------ the call */
+
+static void
+resolve(TdoEntry *entry)
+{
+	uint64		changes = proc_changes;
+	char	   *sql;
+
+	forget_function(entry);
+	tdo_task_resolve(&entry->task, GetUserId(), &entry->function);
+	if (entry->function.language == SQLlanguageId)
+	{
+		Oid			argtype = JSONBOID;
+
+		sql = psprintf("SELECT %s(%s)", tdo_task_function_name(&entry->task),
+					   entry->task.run_nargs ? "$1" : "");
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "could not connect to SPI");	/* can't happen */
+		entry->plan = SPI_prepare(sql, entry->task.run_nargs, &argtype);
+		if (entry->plan == NULL || SPI_keepplan(entry->plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", sql);	/* can't happen */
+		SPI_finish();
+	}
+	else
+		fmgr_info_cxt(entry->function.oid, &entry->flinfo, entry->fn_context);
+	entry->proc_changes = changes;
+	entry->resolved = true;
+}
+
+static Jsonb *
+call_by_plan(TdoEntry *entry, Jsonb *payload, MemoryContext context)
+{
+	Datum		arg = JsonbPGetDatum(payload);
+	Jsonb	   *output = NULL;
+
+	SPI_connect();
+	if (SPI_execute_plan(entry->plan, &arg, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of a task's SELECT");	/* can't happen */
+	if (entry->function.result == JSONBOID && SPI_processed > 0)
+	{
+		bool		isnull;
+		Datum		d = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+		if (!isnull)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			output = DatumGetJsonbPCopy(d);
+			MemoryContextSwitchTo(old);
+		}
+	}
+	SPI_finish();
+	return output;
+}
+
+static Jsonb *
+call_by_fmgr(TdoEntry *entry, Jsonb *payload, MemoryContext context)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	PgStat_FunctionCallUsage usage;
+	Jsonb	   *output = NULL;
+	Datum		d;
+
+	InitFunctionCallInfoData(*fcinfo, &entry->flinfo, entry->task.run_nargs,
+							 InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = JsonbPGetDatum(payload);
+	fcinfo->args[0].isnull = false;
+	pgstat_init_function_usage(fcinfo, &usage);
+	d = FunctionCallInvoke(fcinfo);
+	pgstat_end_function_usage(&usage, true);
+
+	/* a void function gives a non-null zero: never to be read as a pointer */
+	if (entry->function.result == JSONBOID && !fcinfo->isnull)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		output = DatumGetJsonbPCopy(d);
+		MemoryContextSwitchTo(old);
+	}
+	return output;
+}
+
+/* inside the subtransaction */
+static Jsonb *
+call_function(TdoEntry *entry, Jsonb *payload, MemoryContext context)
+{
+	Jsonb	   *output;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (entry->resolved &&
+		tdo_aclcheck_function(entry->function.oid, GetUserId()) != ACLCHECK_OK)
+		entry->resolved = false;	/* resolve() says it properly */
+	if (!entry->resolved || entry->proc_changes != proc_changes)
+		resolve(entry);
+	/* resolving may have taken in another change: then once more */
+	if (entry->proc_changes != proc_changes)
+		resolve(entry);
+	output = entry->plan ? call_by_plan(entry, payload, context)
+		: call_by_fmgr(entry, payload, context);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	return output;
+}
+
+void
+tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, bool pin_role,
+			TdoOutcome *outcome)
+{
+	TdoSubTxn	sub;
+	TdoRetryPolicy policy;
+	TdoCurrentRun here;
+	TdoCurrentRun *outer = current_run;
+	MemoryContext context = CurrentMemoryContext;
+	Oid			user;
+	int			sec_context;
+	int			nest_level;
+
+	memset(outcome, 0, sizeof(*outcome));
+	here.run = run;
+	here.attempt = attempt;
+	here.max_attempts = tdo_task_policy(entry->task.retry, run->max_attempts, &policy);
+	here.retry_at = 0;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	nest_level = NewGUCNestLevel();
+	tdo_sub_begin(&sub);
+	current_run = &here;
+	PG_TRY();
+	{
+		if (pin_role)
+			SetUserIdAndSecContext(user, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		outcome->output = call_function(entry, run->payload, context);
+		SetUserIdAndSecContext(user, sec_context);
+		tdo_sub_commit(&sub);
+		outcome->ok = true;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		outcome->edata = CopyErrorData();
+		FlushErrorState();
+		tdo_sub_rollback(&sub);
+		/* whatever fn_extra points to may be half made */
+		entry->resolved = false;
+	}
+	PG_END_TRY();
+	current_run = outer;
+	AtEOXact_GUC(false, nest_level);
+
+	if (!outcome->ok)
+	{
+		outcome->output = NULL;
+		outcome->failure = tdo_failure_from_error(outcome->edata);
+		outcome->for_good = outcome->failure->sqlstate == TDO_ERRCODE_ABORT;
+		if (outcome->failure->sqlstate == TDO_ERRCODE_RETRY_AT)
+			outcome->retry_at = here.retry_at;
+	}
+}
+
+TdoCurrentRun *
+tdo_current_run(void)
+{
+	return current_run;
+}
+
+void
+tdo_execute_reset(void)
+{
+	current_run = NULL;
+}

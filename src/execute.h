@@ -1,0 +1,67 @@
+/*-------------------------------------------------------------------------
+ *
+ * execute.h
+ *	  Running one attempt of a function task, as the current user.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_EXECUTE_H
+#define TDO_EXECUTE_H
+
+#include "postgres.h"
+
+#include "failure.h"
+#include "rows.h"
+#include "task.h"
+
+/* what this process remembers of a task; lives as long as the process */
+typedef struct TdoEntry TdoEntry;
+
+typedef struct TdoOutcome
+{
+	bool		ok;
+	Jsonb	   *output;			/* when ok; NULL: null. In the context current
+								 * at the call */
+	TdoFailure *failure;		/* when not ok; likewise */
+	ErrorData  *edata;			/* the error itself, likewise */
+	bool		for_good;		/* abort_run */
+	TimestampTz retry_at;		/* retry_run_at, else 0 */
+} TdoOutcome;
+
+/* the run that user code is inside of, or NULL */
+typedef struct TdoCurrentRun
+{
+	const TdoRun *run;
+	int			attempt;
+	int			max_attempts;
+	TimestampTz retry_at;		/* set by retry_run_at */
+} TdoCurrentRun;
+
+extern void tdo_execute_init(void); /* from _PG_init */
+
+/* the definition in force, or NULL when there is no such task. Needs an active snapshot. */
+extern TdoEntry *tdo_entry_get(const char *task);
+extern const TdoTask *tdo_entry_task(const TdoEntry *entry);
+
+/* how long its runs take, in microseconds; negative: not known yet */
+extern double tdo_entry_duration(const TdoEntry *entry);
+extern void tdo_entry_measured(TdoEntry *entry, int64 us);
+
+/* runs of it get transactions of their own (learnt here, or options.isolate) */
+extern bool tdo_entry_is_solo(const TdoEntry *entry);
+extern void tdo_entry_make_solo(TdoEntry *entry);
+
+/*
+ * One attempt, in a subtransaction and a GUC nest level of its own.  Never
+ * raises an error of the task: it is in the outcome.  pin_role: refuse SET
+ * ROLE meanwhile (the session is not the owner's own).
+ */
+extern void tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt,
+						bool pin_role, TdoOutcome *outcome);
+
+extern TdoCurrentRun *tdo_current_run(void);
+
+/* after an abort: no run is current any more */
+extern void tdo_execute_reset(void);
+
+#endif							/* TDO_EXECUTE_H */

@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * failure.c
+ *	  What went wrong in an attempt, as it is kept and shown.
+ *
+ * Job: ErrorData to the error object of api.md, and back into an ERROR.
+ * Called by: execute.c, executor.c, the SQL-callable functions.
+ * Locks: none.
+ * Crash: pure functions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "json.h"
+#include "failure.h"
+#include "triggerdo.h"
+
+static char *
+copy_text(const char *s)
+{
+	return s ? pstrdup(s) : NULL;
+}
+
+TdoFailure *
+tdo_failure_from_error(const ErrorData *edata)
+{
+	TdoFailure *f = palloc0(sizeof(TdoFailure));
+
+	f->sqlstate = edata->sqlerrcode;
+	if (edata->sqlerrcode == TDO_ERRCODE_ABORT)
+		f->name = "AbortTaskRunError";
+	else if (edata->sqlerrcode == TDO_ERRCODE_RETRY_AT)
+		f->name = "RetryTaskRunError";
+	else
+		f->name = "PostgresError";
+	f->message = pstrdup(edata->message ? edata->message : "missing error text");
+	f->detail = copy_text(edata->detail);
+	f->hint = copy_text(edata->hint);
+	f->context = copy_text(edata->context);
+	return f;
+}
+
+TdoFailure *
+tdo_failure_make(int sqlstate, const char *name, const char *message, const char *hint)
+{
+	TdoFailure *f = palloc0(sizeof(TdoFailure));
+
+	f->sqlstate = sqlstate;
+	f->name = name;
+	f->message = pstrdup(message);
+	f->hint = copy_text(hint);
+	return f;
+}
+
+Jsonb *
+tdo_failure_to_jsonb(const TdoFailure *failure)
+{
+	TdoJsonBuild b;
+
+	tdo_json_begin(&b);
+	tdo_json_text(&b, "name", failure->name);
+	tdo_json_text(&b, "message", failure->message);
+	tdo_json_text(&b, "sqlstate", unpack_sql_state(failure->sqlstate));
+	tdo_json_text(&b, "detail", failure->detail);
+	tdo_json_text(&b, "hint", failure->hint);
+	tdo_json_text(&b, "context", failure->context);
+	tdo_json_text(&b, "stackTrace", failure->context);
+	return tdo_json_end(&b);
+}
+
+void
+tdo_failure_raise(Jsonb *error)
+{
+	char	   *message = tdo_json_get_text(error, "message");
+	char	   *sqlstate = tdo_json_get_text(error, "sqlstate");
+	char	   *detail = tdo_json_get_text(error, "detail");
+	char	   *hint = tdo_json_get_text(error, "hint");
+	char	   *context = tdo_json_get_text(error, "context");
+	int			code = ERRCODE_RAISE_EXCEPTION;
+
+	if (sqlstate && strlen(sqlstate) == 5)
+		code = MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2],
+							 sqlstate[3], sqlstate[4]);
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg_internal("%s", message ? message : "the run failed"),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 hint ? errhint("%s", hint) : 0,
+			 context ? errcontext("%s", context) : 0));
+}
+
+bool
+tdo_failure_is_transient(int sqlstate)
+{
+	return sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
+}

@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ *
+ * failure.h
+ *	  What went wrong in an attempt, as it is kept and shown.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_FAILURE_H
+#define TDO_FAILURE_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+typedef struct TdoFailure
+{
+	int			sqlstate;
+	const char *name;			/* static text */
+	char	   *message;		/* these in the context of the call that made
+								 * it */
+	char	   *detail;
+	char	   *hint;
+	char	   *context;
+} TdoFailure;
+
+/* copy an error into the current context */
+extern TdoFailure *tdo_failure_from_error(const ErrorData *edata);
+extern TdoFailure *tdo_failure_make(int sqlstate, const char *name,
+									const char *message, const char *hint);
+
+/* {"name","message","sqlstate","detail","hint","context","stackTrace"} */
+extern Jsonb *tdo_failure_to_jsonb(const TdoFailure *failure);
+
+/* raise a kept error as this session's own */
+extern void tdo_failure_raise(Jsonb *error) pg_attribute_noreturn();
+
+/* serialization failures and deadlocks: nobody's fault, tried again at once */
+extern bool tdo_failure_is_transient(int sqlstate);
+
+#endif							/* TDO_FAILURE_H */

@@ -1,0 +1,110 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  Settings triggerdo.*, alphabetical.
+ *
+ * Job: define every setting.
+ * Called by: _PG_init.
+ * Locks: none.
+ * Crash: nothing to survive.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "compat.h"
+#include "guc.h"
+
+bool		tdo_allow_superuser_tasks = false;
+int			tdo_batch_time = 10;
+char	   *tdo_databases = NULL;
+char	   *tdo_default_retry = NULL;
+int			tdo_executor_memory = 256 * 1024;
+int			tdo_executors = 2;
+int			tdo_idle_timeout = 60000;
+int			tdo_max_executors = 16;
+int			tdo_max_executors_per_role = 8;
+int			tdo_partitions_ahead = 7;
+int			tdo_serialization_retries = 5;
+int			tdo_sweep_interval = 300;
+
+void
+tdo_guc_init(bool preloading)
+{
+	DefineCustomBoolVariable("triggerdo.allow_superuser_tasks",
+							 "Allows superusers to own tasks.",
+							 "A superuser's task runs with a superuser's rights.",
+							 &tdo_allow_superuser_tasks,
+							 false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.batch_time",
+							"Time after which short runs stop sharing a transaction.",
+							NULL,
+							&tdo_batch_time,
+							10, 0, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("triggerdo.databases",
+							   "Databases whose tasks are run.",
+							   "\"*\" for every database that has the extension, or names separated by commas.",
+							   &tdo_databases,
+							   "*", PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("triggerdo.default_retry",
+							   "Retry policy (JSON) of tasks defined without one.",
+							   "Empty means one attempt.",
+							   &tdo_default_retry,
+							   "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.executor_memory",
+							"Memory at which an executor is replaced by a fresh one.",
+							NULL,
+							&tdo_executor_memory,
+							256 * 1024, 16 * 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.executors",
+							"Executors that a role's runs get before any has been seen to wait.",
+							"0 stops running: runs stay queued.",
+							&tdo_executors,
+							2, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.idle_timeout",
+							"Time after which an idle executor ends.",
+							NULL,
+							&tdo_idle_timeout,
+							60000, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	if (preloading)
+		DefineCustomIntVariable("triggerdo.max_executors",
+								"Most executors in the cluster.",
+								"Each needs one of max_worker_processes while it runs.",
+								&tdo_max_executors,
+								16, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.max_executors_per_role",
+							"Most executors of one role in one database.",
+							NULL,
+							&tdo_max_executors_per_role,
+							8, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.partitions_ahead",
+							"Days for which partitions are made ahead.",
+							NULL,
+							&tdo_partitions_ahead,
+							7, 0, 365, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.serialization_retries",
+							"Times an attempt is tried again at once after a serialization failure or a deadlock.",
+							"They do not count as attempts.",
+							&tdo_serialization_retries,
+							5, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.sweep_interval",
+							"Time between the launcher's looks at databases it has not heard of.",
+							NULL,
+							&tdo_sweep_interval,
+							300, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("triggerdo");
+}

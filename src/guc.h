@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  Settings triggerdo.*; README has the table.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_GUC_H
+#define TDO_GUC_H
+
+#include "postgres.h"
+
+extern bool tdo_allow_superuser_tasks;
+extern int	tdo_batch_time;		/* ms */
+extern char *tdo_databases;		/* "*", or names separated by commas */
+extern char *tdo_default_retry; /* a JSON policy, or empty */
+extern int	tdo_executor_memory;	/* kB */
+extern int	tdo_executors;		/* wanted per (database, role) */
+extern int	tdo_idle_timeout;	/* ms */
+extern int	tdo_max_executors;	/* slots in the cluster */
+extern int	tdo_max_executors_per_role;
+extern int	tdo_partitions_ahead;	/* days */
+extern int	tdo_serialization_retries;
+extern int	tdo_sweep_interval; /* s */
+
+extern void tdo_guc_init(bool preloading);
+
+#endif							/* TDO_GUC_H */

@@ -1,0 +1,267 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.c
+ *	  The process that finds databases and starts their schedulers.
+ *
+ * Job: one scheduler for each database that has the extension.  Which have it
+ * cannot be seen from outside, so a scheduler is started in each once, and one
+ * that finds no extension ends; CREATE EXTENSION announces a database later.
+ * Called by: the postmaster, also again after it died.
+ * Locks: the shared LWLock.
+ * Crash: it keeps nothing that the first sweep would not find again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "bgw.h"
+#include "clock.h"
+#include "compat.h"
+#include "guc.h"
+#include "launcher.h"
+#include "shmem.h"
+#include "triggerdo.h"
+#include "txn.h"
+
+#define RETRY_SLOT_MS	1000
+#define MAX_BACKOFF_MS	60000
+
+/* a scheduler that we started */
+typedef struct Child
+{
+	Oid			database;
+	BackgroundWorkerHandle *handle;
+	int64		started_us;
+} Child;
+
+static List *children = NIL;	/* of Child, in TopMemoryContext */
+static bool said_no_slot = false;
+
+static void
+detach(int code, Datum arg)
+{
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	tdo_shared->launcher_latch = NULL;
+	tdo_shared->launcher_pid = 0;
+	LWLockRelease(tdo_shared->lock);
+}
+
+/* does triggerdo.databases let this one in? */
+static bool
+database_listed(const char *name)
+{
+	char	   *copy = pstrdup(tdo_databases ? tdo_databases : "*");
+	List	   *names;
+	ListCell   *lc;
+
+	if (strcmp(copy, "*") == 0)
+		return true;
+	if (!SplitIdentifierString(copy, ',', &names))
+	{
+		ereport(LOG,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("triggerdo.databases is not a list of names: \"%s\"", tdo_databases)));
+		return false;
+	}
+	foreach(lc, names)
+	{
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* every database that can have a scheduler becomes wanted, unless it has one */
+static void
+sweep(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	tdo_txn_begin();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (!form->datallowconn || form->datistemplate ||
+			!database_listed(NameStr(form->datname)))
+			continue;
+		(void) tdo_database_want(form->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	tdo_txn_commit();
+}
+
+static bool
+is_child(Oid database)
+{
+	ListCell   *lc;
+
+	foreach(lc, children)
+	{
+		if (((Child *) lfirst(lc))->database == database)
+			return true;
+	}
+	return false;
+}
+
+/* schedulers that ended: the next one after a pause, if one is wanted */
+static void
+reap(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, children)
+	{
+		Child	   *child = lfirst(lc);
+		TdoDatabase *db = tdo_database_find(child->database);
+		pid_t		pid;
+
+		if (GetBackgroundWorkerPid(child->handle, &pid) != BGWH_STOPPED)
+			continue;
+		LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+		if (db && db->state == TDO_DB_RUNNING)
+		{
+			/* one that worked for a while is replaced at once */
+			if (tdo_monotonic_us() - child->started_us > 10 * 1000000)
+				db->failures = 0;
+			db->next_try = tdo_now() +
+				Min((int64) 100 << Min(db->failures, 10), MAX_BACKOFF_MS) * 1000;
+			db->failures++;
+			db->state = TDO_DB_WANTED;
+		}
+		LWLockRelease(tdo_shared->lock);
+		pfree(child->handle);
+		pfree(child);
+		children = foreach_delete_current(children, lc);
+	}
+
+	/* those of a launcher before us clear their pid when they end */
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < TDO_MAX_DATABASES; i++)
+	{
+		TdoDatabase *db = &tdo_shared->databases[i];
+
+		if (db->state == TDO_DB_RUNNING && db->pid == 0 && !is_child(db->database))
+			db->state = TDO_DB_WANTED;
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
+static bool
+start_scheduler(TdoDatabase *db)
+{
+	TdoWorkerArgs args = {0};
+	BackgroundWorkerHandle *handle;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	bool		ok;
+
+	args.database = db->database;
+	ok = tdo_bgw_start_scheduler(&args, &handle);
+	if (ok)
+	{
+		Child	   *child = palloc(sizeof(Child));
+
+		child->database = db->database;
+		child->handle = handle;
+		child->started_us = tdo_monotonic_us();
+		children = lappend(children, child);
+		said_no_slot = false;
+	}
+	else if (!said_no_slot)
+	{
+		ereport(LOG,
+				(errmsg("triggerdo could not start a scheduler: no background worker slot is free"),
+				 errhint("Raise max_worker_processes.")));
+		said_no_slot = true;
+	}
+	MemoryContextSwitchTo(old);
+	return ok;
+}
+
+/* start what is wanted; gives the milliseconds after which to look again */
+static long
+start_wanted(long sleep_ms)
+{
+	TimestampTz now = tdo_now();
+
+	for (int i = 0; i < TDO_MAX_DATABASES; i++)
+	{
+		TdoDatabase *db = &tdo_shared->databases[i];
+
+		if (db->state != TDO_DB_WANTED)
+			continue;
+		if (db->next_try > now)
+		{
+			sleep_ms = Min(sleep_ms, (long) ((db->next_try - now) / 1000 + 1));
+			continue;
+		}
+		tdo_database_set(db, TDO_DB_RUNNING, 0, NULL);
+		if (!start_scheduler(db))
+		{
+			tdo_database_set(db, TDO_DB_WANTED, 0, NULL);
+			return Min(sleep_ms, RETRY_SLOT_MS);
+		}
+	}
+	return sleep_ms;
+}
+
+void
+tdo_launcher_main(Datum main_arg)
+{
+	uint32		wait_event;
+	int64		swept_us = 0;
+	MemoryContext context;
+
+	tdo_bgw_setup();
+	before_shmem_exit(detach, (Datum) 0);
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	tdo_shared->launcher_latch = MyLatch;
+	tdo_shared->launcher_pid = MyProcPid;
+	LWLockRelease(tdo_shared->lock);
+
+	pgstat_report_appname("triggerdo launcher");
+	wait_event = tdo_wait_event("TriggerdoLauncherMain");
+	context = AllocSetContextCreate(TopMemoryContext, "triggerdo launcher",
+									ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		int64		now_us = tdo_monotonic_us();
+		long		sleep_ms = tdo_sweep_interval * 1000L;
+
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		if (swept_us == 0 || now_us - swept_us >= tdo_sweep_interval * INT64CONST(1000000))
+		{
+			sweep();
+			swept_us = now_us;
+		}
+		reap();
+		sleep_ms = start_wanted(sleep_ms);
+		pgstat_report_activity(STATE_IDLE, NULL);
+		tdo_bgw_sleep(sleep_ms, wait_event);
+	}
+}

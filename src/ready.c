@@ -1,0 +1,167 @@
+/*-------------------------------------------------------------------------
+ *
+ * ready.c
+ *	  Which runs are next: the one module that knows how claims find them.
+ *
+ * Job: find and lock queued runs over the index live_order
+ * (owner, state, order_key, run_id).  A ready index in shared memory will take
+ * its place; nothing outside this file depends on how.
+ * Called by: executor, scheduler (owners), run_now.
+ * Locks: live rows FOR UPDATE SKIP LOCKED, to the end of the transaction.
+ * Crash: locks vanish, and the runs are as claimable as before.
+ *
+ * Two claimers can never have one run: a row lock is held from the claim to
+ * the end of the transaction that also writes the result, and a row that
+ * changed between the scan and the lock is passed over.
+ *
+ * The cursor keeps claims from walking over the dead entries of finished runs
+ * again and again while an old snapshot keeps vacuum from removing them.  Runs
+ * commit out of order, so a scan that comes back short, and one a second, looks
+ * from the start.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "clock.h"
+#include "ready.h"
+#include "store.h"
+#include "triggerdo.h"
+
+#define FULL_SCAN_EVERY_US	1000000
+
+/* column numbers of live, as the index has them */
+#define LIVE_COL_ORDER_KEY	2
+#define LIVE_COL_OWNER		3
+#define LIVE_COL_STATE		6
+
+static int
+claim_from(Oid owner, int64 from_key, int limit, TdoLive *claimed)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, RowExclusiveLock);
+	Relation	index = index_open(o->live_order, AccessShareLock);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			n = 0;
+
+	ScanKeyInit(&keys[0], LIVE_COL_OWNER, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(owner));
+	ScanKeyInit(&keys[1], LIVE_COL_STATE, BTEqualStrategyNumber, F_CHAREQ,
+				CharGetDatum(TDO_LIVE_QUEUED));
+	ScanKeyInit(&keys[2], LIVE_COL_ORDER_KEY, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum(from_key));
+	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 3, keys);
+	while (n < limit &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!tdo_live_lock_tuple(rel, tuple))
+			continue;
+		tdo_live_read(rel, tuple, &claimed[n++]);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, NoLock);
+	return n;
+}
+
+int
+tdo_ready_claim(Oid owner, int limit, TdoLive *claimed, TdoReadyCursor *cursor)
+{
+	int64		now = tdo_monotonic_us();
+	int			n = 0;
+
+	if (cursor->from_key != PG_INT64_MIN &&
+		now - cursor->full_scan_us < FULL_SCAN_EVERY_US)
+		n = claim_from(owner, cursor->from_key, limit, claimed);
+	if (n < limit)
+	{
+		/*
+		 * Short, or due: from the start.  What was locked just now is our own
+		 * and would be locked again, so begin anew with an empty hand: the
+		 * locks stay, and the same rows come back in order.
+		 */
+		n = claim_from(owner, PG_INT64_MIN, limit, claimed);
+		cursor->full_scan_us = now;
+	}
+	cursor->from_key = n > 0 ? claimed[0].order_key : PG_INT64_MIN;
+	return n;
+}
+
+bool
+tdo_ready_claim_one(const pg_uuid_t *id, TdoLive *claimed)
+{
+	return tdo_live_lock(id, LockWaitSkip, claimed) == TDO_LOCKED &&
+		claimed->state == TDO_LIVE_QUEUED;
+}
+
+/* the first owner above the given one that has a queued run, by one index descent */
+static bool
+next_owner(Relation rel, Relation index, Oid above, Oid *owner)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&key, LIVE_COL_OWNER, BTGreaterStrategyNumber, F_OIDGT,
+				ObjectIdGetDatum(above));
+	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 1, &key);
+	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+	{
+		TdoLive		live;
+
+		tdo_live_read(rel, tuple, &live);
+		*owner = live.owner;
+		found = true;
+	}
+	systable_endscan_ordered(scan);
+	return found;
+}
+
+static bool
+has_queued(Relation rel, Relation index, Oid owner)
+{
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], LIVE_COL_OWNER, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(owner));
+	ScanKeyInit(&keys[1], LIVE_COL_STATE, BTEqualStrategyNumber, F_CHAREQ,
+				CharGetDatum(TDO_LIVE_QUEUED));
+	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 2, keys);
+	found = HeapTupleIsValid(systable_getnext_ordered(scan, ForwardScanDirection));
+	systable_endscan_ordered(scan);
+	return found;
+}
+
+List *
+tdo_ready_owners(void)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, AccessShareLock);
+	Relation	index = index_open(o->live_order, AccessShareLock);
+	List	   *owners = NIL;
+	Oid			owner = InvalidOid;
+
+	while (next_owner(rel, index, owner, &owner))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (has_queued(rel, index, owner))
+			owners = lappend_oid(owners, owner);
+	}
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return owners;
+}

@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * ready.h
+ *	  Which runs are next: the one module that knows how claims find them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_READY_H
+#define TDO_READY_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+#include "rows.h"
+
+/* where an executor's claims have got to; zero at first */
+typedef struct TdoReadyCursor
+{
+	int64		from_key;		/* nothing claimable of lower order is known */
+	int64		full_scan_us;	/* monotonic: when it last looked from the
+								 * start */
+} TdoReadyCursor;
+
+/*
+ * Lock at most `limit` queued runs of the owner, first in order first, for
+ * this transaction: whoever completes them must do it in this transaction.
+ */
+extern PGDLLEXPORT int tdo_ready_claim(Oid owner, int limit, TdoLive *claimed, TdoReadyCursor *cursor);
+
+/* lock one named run; false: it is not queued, or somebody else has it */
+extern bool tdo_ready_claim_one(const pg_uuid_t *id, TdoLive *claimed);
+
+/* owners that have queued runs, as a list of oids in the current context */
+extern List *tdo_ready_owners(void);
+
+#endif							/* TDO_READY_H */

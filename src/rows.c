@@ -1,0 +1,548 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows.c
+ *	  Rows of the run family, live and timer: reading, locking, writing.
+ *
+ * Job: every access to those tables that is not a view.
+ * Called by: transition.c, ready.c, the SQL-callable functions, scheduler.
+ * Locks: ROW EXCLUSIVE on the tables it writes, until the transaction ends;
+ * the live row FOR UPDATE before it is changed or deleted (tdo_live_lock).
+ * Crash: ordinary heap changes, all or nothing with their transaction.
+ *
+ * Why not SQL: no plan that ANALYZE could turn, no search_path, no user switch,
+ * and less than half of the time.  SnapshotSelf ("committed now, or our own")
+ * is what a claim must see, also in a REPEATABLE READ session.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "rows.h"
+#include "store.h"
+#include "triggerdo.h"
+#include "wake.h"
+
+/* column numbers: sql/20_tables.sql */
+enum
+{
+	RUN_ID = 1, RUN_CREATED_AT, RUN_DELAYED_UNTIL, RUN_EXPIRES_AT, RUN_OWNER,
+	RUN_TRIGGERED_BY, RUN_PRIORITY, RUN_MAX_ATTEMPTS, RUN_PARENT, RUN_ROOT,
+	RUN_BATCH, RUN_REPLAY_OF, RUN_TASK, RUN_QUEUE, RUN_CONCURRENCY_KEY,
+	RUN_SCHEDULE, RUN_IDEMPOTENCY_KEY, RUN_TAGS, RUN_PAYLOAD, RUN_METADATA,
+	RUN_OPTIONS, RUN_NATTS = RUN_OPTIONS
+};
+
+enum
+{
+	RESULT_ID = 1, RESULT_QUEUED_AT, RESULT_STARTED_AT, RESULT_FINISHED_AT,
+	RESULT_ATTEMPT, RESULT_STATUS, RESULT_OUTPUT, RESULT_ERROR,
+	RESULT_NATTS = RESULT_ERROR
+};
+
+enum
+{
+	ATTEMPT_ID = 1, ATTEMPT_ATTEMPT, ATTEMPT_STARTED_AT, ATTEMPT_FINISHED_AT,
+	ATTEMPT_RETRY_AT, ATTEMPT_ERROR, ATTEMPT_NATTS = ATTEMPT_ERROR
+};
+
+enum
+{
+	LIVE_ID = 1, LIVE_ORDER_KEY, LIVE_OWNER, LIVE_ATTEMPT, LIVE_CRASHES,
+	LIVE_STATE, LIVE_CLAIM, LIVE_NATTS = LIVE_CLAIM
+};
+
+enum
+{
+	TIMER_ID = 1, TIMER_DUE, TIMER_NATTS = TIMER_DUE
+};
+
+/* ------------------------------------------------------------------ helpers */
+
+/* a scan for one id by a key index; the caller reads at most one row */
+static SysScanDesc
+scan_by_id(Relation rel, Oid index, const pg_uuid_t *id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	return systable_beginscan(rel, index, true, SnapshotSelf, 1, &key);
+}
+
+static void
+insert_row(Oid table, Datum *values, bool *nulls)
+{
+	Relation	rel = table_open(table, RowExclusiveLock);
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	/* the lock stays until the end, as any INSERT's does */
+	table_close(rel, NoLock);
+}
+
+static Datum
+column(HeapTuple tuple, Relation rel, int attno, bool *isnull)
+{
+	return heap_getattr(tuple, attno, RelationGetDescr(rel), isnull);
+}
+
+static pg_uuid_t
+column_uuid(HeapTuple tuple, Relation rel, int attno, bool *isnull)
+{
+	Datum		d = column(tuple, rel, attno, isnull);
+	pg_uuid_t	id = {{0}};
+
+	if (!*isnull)
+		id = *DatumGetUUIDP(d);
+	return id;
+}
+
+static TimestampTz
+column_time(HeapTuple tuple, Relation rel, int attno)
+{
+	bool		isnull;
+	Datum		d = column(tuple, rel, attno, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(d);
+}
+
+static Jsonb *
+column_jsonb(HeapTuple tuple, Relation rel, int attno)
+{
+	bool		isnull;
+	Datum		d = column(tuple, rel, attno, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbPCopy(d);
+}
+
+static inline void
+set_jsonb(Datum *values, bool *nulls, int attno, Jsonb *j)
+{
+	nulls[attno - 1] = j == NULL;
+	values[attno - 1] = JsonbPGetDatum(j);
+}
+
+static inline void
+set_time(Datum *values, bool *nulls, int attno, TimestampTz t)
+{
+	nulls[attno - 1] = t == 0;
+	values[attno - 1] = TimestampTzGetDatum(t);
+}
+
+/* ---------------------------------------------------------------------- run */
+
+bool
+tdo_run_get(const pg_uuid_t *id, TdoRun *run)
+{
+	Oid			part = tdo_partition(TDO_RUN, tdo_day_of(id));
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		isnull;
+	Datum		d;
+
+	if (!OidIsValid(part))
+		return false;
+	rel = table_open(part, AccessShareLock);
+	scan = scan_by_id(rel, tdo_primary_key(rel), id);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		memset(run, 0, sizeof(*run));
+		run->run_id = *id;
+		run->created_at = column_time(tuple, rel, RUN_CREATED_AT);
+		run->delayed_until = column_time(tuple, rel, RUN_DELAYED_UNTIL);
+		run->owner = DatumGetObjectId(column(tuple, rel, RUN_OWNER, &isnull));
+		run->triggered_by = DatumGetObjectId(column(tuple, rel, RUN_TRIGGERED_BY, &isnull));
+		run->priority = DatumGetInt32(column(tuple, rel, RUN_PRIORITY, &isnull));
+		d = column(tuple, rel, RUN_MAX_ATTEMPTS, &isnull);
+		run->max_attempts = isnull ? 0 : DatumGetInt32(d);
+		run->parent = column_uuid(tuple, rel, RUN_PARENT, &isnull);
+		run->has_parent = !isnull;
+		run->root = column_uuid(tuple, rel, RUN_ROOT, &isnull);
+		run->batch = column_uuid(tuple, rel, RUN_BATCH, &isnull);
+		run->has_batch = !isnull;
+		run->task = TextDatumGetCString(column(tuple, rel, RUN_TASK, &isnull));
+		d = column(tuple, rel, RUN_TAGS, &isnull);
+		run->tags = isnull ? NULL : DatumGetArrayTypePCopy(d);
+		run->payload = column_jsonb(tuple, rel, RUN_PAYLOAD);
+		run->metadata = column_jsonb(tuple, rel, RUN_METADATA);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+void
+tdo_run_insert(const TdoRun *run)
+{
+	Oid			part = tdo_partition_make(TDO_RUN, tdo_day_of(&run->run_id));
+	Datum		values[RUN_NATTS];
+	bool		nulls[RUN_NATTS];
+
+	memset(nulls, true, sizeof(nulls));
+	memset(values, 0, sizeof(values));
+
+#define SET(attno, datum) (nulls[(attno) - 1] = false, values[(attno) - 1] = (datum))
+	SET(RUN_ID, UUIDPGetDatum(&run->run_id));
+	SET(RUN_CREATED_AT, TimestampTzGetDatum(run->created_at));
+	set_time(values, nulls, RUN_DELAYED_UNTIL, run->delayed_until);
+	SET(RUN_OWNER, ObjectIdGetDatum(run->owner));
+	SET(RUN_TRIGGERED_BY, ObjectIdGetDatum(run->triggered_by));
+	SET(RUN_PRIORITY, Int32GetDatum(run->priority));
+	if (run->max_attempts > 0)
+		SET(RUN_MAX_ATTEMPTS, Int32GetDatum(run->max_attempts));
+	if (run->has_parent)
+	{
+		SET(RUN_PARENT, UUIDPGetDatum(&run->parent));
+		SET(RUN_ROOT, UUIDPGetDatum(&run->root));
+	}
+	if (run->has_batch)
+		SET(RUN_BATCH, UUIDPGetDatum(&run->batch));
+	SET(RUN_TASK, CStringGetTextDatum(run->task));
+	if (run->tags)
+		SET(RUN_TAGS, PointerGetDatum(run->tags));
+	SET(RUN_PAYLOAD, JsonbPGetDatum(run->payload));
+	set_jsonb(values, nulls, RUN_METADATA, run->metadata);
+#undef SET
+	insert_row(part, values, nulls);
+}
+
+/* ------------------------------------------------------------------- result */
+
+bool
+tdo_result_get(const pg_uuid_t *id, TdoResult *result)
+{
+	Oid			part = tdo_partition(TDO_RESULT, tdo_day_of(id));
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		isnull;
+
+	if (!OidIsValid(part))
+		return false;
+	rel = table_open(part, AccessShareLock);
+	scan = scan_by_id(rel, tdo_primary_key(rel), id);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		result->run_id = *id;
+		result->queued_at = column_time(tuple, rel, RESULT_QUEUED_AT);
+		result->started_at = column_time(tuple, rel, RESULT_STARTED_AT);
+		result->finished_at = column_time(tuple, rel, RESULT_FINISHED_AT);
+		result->attempt = DatumGetInt32(column(tuple, rel, RESULT_ATTEMPT, &isnull));
+		result->status = DatumGetChar(column(tuple, rel, RESULT_STATUS, &isnull));
+		result->output = column_jsonb(tuple, rel, RESULT_OUTPUT);
+		result->error = column_jsonb(tuple, rel, RESULT_ERROR);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+void
+tdo_result_insert(const TdoResult *result)
+{
+	Datum		values[RESULT_NATTS];
+	bool		nulls[RESULT_NATTS] = {false};
+
+	values[RESULT_ID - 1] = UUIDPGetDatum(&result->run_id);
+	set_time(values, nulls, RESULT_QUEUED_AT, result->queued_at);
+	set_time(values, nulls, RESULT_STARTED_AT, result->started_at);
+	values[RESULT_FINISHED_AT - 1] = TimestampTzGetDatum(result->finished_at);
+	values[RESULT_ATTEMPT - 1] = Int32GetDatum(result->attempt);
+	values[RESULT_STATUS - 1] = CharGetDatum(result->status);
+	set_jsonb(values, nulls, RESULT_OUTPUT, result->output);
+	set_jsonb(values, nulls, RESULT_ERROR, result->error);
+	insert_row(tdo_partition_make(TDO_RESULT, tdo_day_of(&result->run_id)), values, nulls);
+}
+
+void
+tdo_attempt_insert(const TdoAttempt *attempt)
+{
+	Datum		values[ATTEMPT_NATTS];
+	bool		nulls[ATTEMPT_NATTS] = {false};
+
+	values[ATTEMPT_ID - 1] = UUIDPGetDatum(&attempt->run_id);
+	values[ATTEMPT_ATTEMPT - 1] = Int32GetDatum(attempt->attempt);
+	values[ATTEMPT_STARTED_AT - 1] = TimestampTzGetDatum(attempt->started_at);
+	values[ATTEMPT_FINISHED_AT - 1] = TimestampTzGetDatum(attempt->finished_at);
+	values[ATTEMPT_RETRY_AT - 1] = TimestampTzGetDatum(attempt->retry_at);
+	set_jsonb(values, nulls, ATTEMPT_ERROR, attempt->error);
+	insert_row(tdo_partition_make(TDO_ATTEMPT, tdo_day_of(&attempt->run_id)), values, nulls);
+}
+
+/* --------------------------------------------------------------------- live */
+
+static void
+live_values(const TdoLive *live, Datum *values, bool *nulls)
+{
+	memset(nulls, false, LIVE_NATTS);
+	values[LIVE_ID - 1] = UUIDPGetDatum(&live->run_id);
+	values[LIVE_ORDER_KEY - 1] = Int64GetDatum(live->order_key);
+	values[LIVE_OWNER - 1] = ObjectIdGetDatum(live->owner);
+	values[LIVE_ATTEMPT - 1] = Int16GetDatum((int16) live->attempt);
+	values[LIVE_CRASHES - 1] = Int16GetDatum((int16) live->crashes);
+	values[LIVE_STATE - 1] = CharGetDatum(live->state);
+	values[LIVE_CLAIM - 1] = (Datum) 0;
+	nulls[LIVE_CLAIM - 1] = true;
+}
+
+void
+tdo_live_insert(const TdoLive *live)
+{
+	Datum		values[LIVE_NATTS];
+	bool		nulls[LIVE_NATTS];
+
+	live_values(live, values, nulls);
+	insert_row(tdo_objects()->live, values, nulls);
+}
+
+void
+tdo_live_read(Relation rel, HeapTuple tuple, TdoLive *live)
+{
+	bool		isnull;
+
+	live->run_id = column_uuid(tuple, rel, LIVE_ID, &isnull);
+	live->order_key = DatumGetInt64(column(tuple, rel, LIVE_ORDER_KEY, &isnull));
+	live->owner = DatumGetObjectId(column(tuple, rel, LIVE_OWNER, &isnull));
+	live->attempt = DatumGetInt16(column(tuple, rel, LIVE_ATTEMPT, &isnull));
+	live->crashes = DatumGetInt16(column(tuple, rel, LIVE_CRASHES, &isnull));
+	live->state = DatumGetChar(column(tuple, rel, LIVE_STATE, &isnull));
+	live->tid = tuple->t_self;
+	live->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+}
+
+bool
+tdo_live_get(const pg_uuid_t *id, TdoLive *live)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, AccessShareLock);
+	SysScanDesc scan = scan_by_id(rel, o->live_pkey, id);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+		tdo_live_read(rel, tuple, live);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+static TM_Result
+lock_tuple(Relation rel, ItemPointer tid, LockWaitPolicy policy)
+{
+	HeapTupleData locked;
+	Buffer		buffer;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	locked.t_self = *tid;
+	result = heap_lock_tuple(rel, &locked, GetCurrentCommandId(false),
+							 LockTupleExclusive, policy, false, &buffer, &failure);
+	ReleaseBuffer(buffer);
+	return result;
+}
+
+bool
+tdo_live_lock_tuple(Relation rel, HeapTuple tuple)
+{
+	return lock_tuple(rel, &tuple->t_self, LockWaitSkip) == TM_Ok;
+}
+
+TdoLock
+tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, RowExclusiveLock);
+	TdoLock		answer;
+
+	/* rows this command has inserted must be lockable */
+	CommandCounterIncrement();
+	for (;;)
+	{
+		SysScanDesc scan = scan_by_id(rel, o->live_pkey, id);
+		HeapTuple	tuple = systable_getnext(scan);
+		TM_Result	result = TM_Deleted;
+		bool		found = HeapTupleIsValid(tuple);
+
+		if (found)
+		{
+			tdo_live_read(rel, tuple, live);
+			result = lock_tuple(rel, &live->tid, policy);
+		}
+		systable_endscan(scan);
+		if (!found)
+			answer = TDO_LOCK_GONE;
+		else if (result == TM_Ok)
+			answer = TDO_LOCKED;
+		else if (result == TM_WouldBlock)
+			answer = TDO_LOCK_BUSY;
+		else
+		{
+			/* changed or deleted while we looked: look again */
+			CHECK_FOR_INTERRUPTS();
+			continue;
+		}
+		break;
+	}
+	table_close(rel, NoLock);
+	return answer;
+}
+
+void
+tdo_live_delete(const TdoLive *live)
+{
+	Relation	rel = table_open(tdo_objects()->live, RowExclusiveLock);
+	ItemPointerData tid = live->tid;
+
+	CatalogTupleDelete(rel, &tid);
+	table_close(rel, NoLock);
+}
+
+void
+tdo_live_update(const TdoLive *live)
+{
+	Relation	rel = table_open(tdo_objects()->live, RowExclusiveLock);
+	ItemPointerData tid = live->tid;
+	Datum		values[LIVE_NATTS];
+	bool		nulls[LIVE_NATTS];
+	HeapTuple	tuple;
+
+	live_values(live, values, nulls);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleUpdate(rel, &tid, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+}
+
+/* -------------------------------------------------------------------- timer */
+
+void
+tdo_timer_insert(const pg_uuid_t *id, TimestampTz due)
+{
+	Datum		values[TIMER_NATTS];
+	bool		nulls[TIMER_NATTS] = {false};
+
+	values[TIMER_ID - 1] = UUIDPGetDatum(id);
+	values[TIMER_DUE - 1] = TimestampTzGetDatum(due);
+	insert_row(tdo_objects()->timer, values, nulls);
+}
+
+void
+tdo_timer_delete(const pg_uuid_t *id)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->timer, RowExclusiveLock);
+	SysScanDesc scan = scan_by_id(rel, o->timer_pkey, id);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+TimestampTz
+tdo_timer_next(void)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->timer, AccessShareLock);
+	Relation	index = index_open(o->timer_due, AccessShareLock);
+	SysScanDesc scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 0, NULL);
+	HeapTuple	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	TimestampTz due = 0;
+
+	if (HeapTupleIsValid(tuple))
+		due = column_time(tuple, rel, TIMER_DUE);
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return due;
+}
+
+/*
+ * The live row is locked first, as everywhere; one that somebody holds (a
+ * cancel not yet committed) keeps its timer for the next look.
+ */
+static bool
+fire_one(const pg_uuid_t *id, TimestampTz due)
+{
+	TdoLive		live;
+
+	switch (tdo_live_lock(id, LockWaitSkip, &live))
+	{
+		case TDO_LOCK_BUSY:
+			return false;
+		case TDO_LOCK_GONE:
+			break;
+		case TDO_LOCKED:
+			if (live.state == TDO_LIVE_DELAYED)
+			{
+				live.state = TDO_LIVE_QUEUED;
+				live.order_key = due;
+				tdo_live_update(&live);
+				tdo_wake_queued(live.owner);
+			}
+			break;
+	}
+	tdo_timer_delete(id);
+	return true;
+}
+
+int
+tdo_timers_fire(TimestampTz now, int limit)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->timer, RowExclusiveLock);
+	Relation	index = index_open(o->timer_due, AccessShareLock);
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * limit);
+	TimestampTz *dues = palloc(sizeof(TimestampTz) * limit);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	ScanKeyData key;
+	int			n = 0;
+	int			fired = 0;
+
+	ScanKeyInit(&key, TIMER_DUE, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(now));
+	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 1, &key);
+	while (n < limit &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		ids[n] = column_uuid(tuple, rel, TIMER_ID, &isnull);
+		dues[n] = column_time(tuple, rel, TIMER_DUE);
+		n++;
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, NoLock);
+
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (fire_one(&ids[i], dues[i]))
+			fired++;
+	}
+	pfree(ids);
+	pfree(dues);
+	return fired;
+}

@@ -1,0 +1,119 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows.h
+ *	  Rows of the run family, live and timer: reading, locking, writing.
+ *
+ * Everything here is heap and btree access, as the current user, without an
+ * ACL check: callers have checked rights.  A snapshot must be active wherever
+ * values may be toasted.  Structs are the caller's; what they point to is in
+ * the context that was current at the call.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_ROWS_H
+#define TDO_ROWS_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "nodes/lockoptions.h"
+#include "storage/itemptr.h"
+#include "utils/jsonb.h"
+#include "utils/relcache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+typedef struct TdoRun
+{
+	pg_uuid_t	run_id;
+	TimestampTz created_at;
+	TimestampTz delayed_until;	/* 0: not delayed */
+	Oid			owner;
+	Oid			triggered_by;
+	int			priority;
+	int			max_attempts;	/* 0: the task's */
+	bool		has_parent;
+	pg_uuid_t	parent;
+	pg_uuid_t	root;			/* valid with has_parent */
+	bool		has_batch;
+	pg_uuid_t	batch;
+	char	   *task;
+	ArrayType  *tags;			/* NULL: none */
+	Jsonb	   *payload;
+	Jsonb	   *metadata;		/* NULL: {} */
+} TdoRun;
+
+typedef struct TdoLive
+{
+	pg_uuid_t	run_id;
+	int64		order_key;
+	Oid			owner;
+	int			attempt;		/* failed so far */
+	int			crashes;
+	char		state;
+	ItemPointerData tid;
+	TransactionId xmin;
+} TdoLive;
+
+typedef struct TdoResult
+{
+	pg_uuid_t	run_id;
+	TimestampTz queued_at;		/* 0: never */
+	TimestampTz started_at;		/* 0: never */
+	TimestampTz finished_at;
+	int			attempt;
+	char		status;
+	Jsonb	   *output;			/* NULL: null */
+	Jsonb	   *error;			/* NULL: none */
+} TdoResult;
+
+typedef struct TdoAttempt
+{
+	pg_uuid_t	run_id;
+	int			attempt;
+	TimestampTz started_at;
+	TimestampTz finished_at;
+	TimestampTz retry_at;
+	Jsonb	   *error;
+} TdoAttempt;
+
+/* false: there is none. Looks at what is committed now or is our own, whatever the isolation level. */
+extern bool tdo_run_get(const pg_uuid_t *id, TdoRun *run);
+extern bool tdo_result_get(const pg_uuid_t *id, TdoResult *result);
+extern bool tdo_live_get(const pg_uuid_t *id, TdoLive *live);
+
+/* inserts; run's makes the day's partition when missing */
+extern void tdo_run_insert(const TdoRun *run);
+extern void tdo_result_insert(const TdoResult *result);
+extern void tdo_attempt_insert(const TdoAttempt *attempt);
+extern void tdo_live_insert(const TdoLive *live);
+extern void tdo_timer_insert(const pg_uuid_t *id, TimestampTz due);
+
+typedef enum TdoLock
+{
+	TDO_LOCKED,					/* ours until the transaction ends */
+	TDO_LOCK_GONE,				/* no such row */
+	TDO_LOCK_BUSY				/* another transaction has it (LockWaitSkip) */
+} TdoLock;
+
+/* lock a live row FOR UPDATE and read what it is now */
+extern TdoLock tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live);
+
+/* lock the row that a scan has just shown; false: busy, changed or gone */
+extern bool tdo_live_lock_tuple(Relation rel, HeapTuple tuple);
+extern void tdo_live_read(Relation rel, HeapTuple tuple, TdoLive *live);
+
+/* the row must be locked by this transaction */
+extern void tdo_live_delete(const TdoLive *live);
+extern void tdo_live_update(const TdoLive *live);
+
+extern void tdo_timer_delete(const pg_uuid_t *id);	/* no-op when there is
+													 * none */
+
+/* when the earliest timer is due; 0: there is none */
+extern TimestampTz tdo_timer_next(void);
+
+/* make at most `limit` due runs queued; returns how many timers went */
+extern int	tdo_timers_fire(TimestampTz now, int limit);
+
+#endif							/* TDO_ROWS_H */

@@ -1,0 +1,359 @@
+/*-------------------------------------------------------------------------
+ *
+ * scheduler.c
+ *	  The process that is a database's clock, and starts its executors.
+ *
+ * Job: make due runs queued, keep partitions ahead, and see that every owner
+ * with queued runs has an executor.
+ * Called by: the postmaster, on the launcher's request.
+ * Locks: live and timer rows it changes, FOR UPDATE SKIP LOCKED.
+ * Crash: it keeps nothing; a new one reads the tables.
+ *
+ * This is the only process that works as a superuser, so it never runs user
+ * code and never evaluates a user's expression: heap and btree access, and DDL
+ * on our own partitions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "bgw.h"
+#include "clock.h"
+#include "compat.h"
+#include "guc.h"
+#include "ready.h"
+#include "rows.h"
+#include "scheduler.h"
+#include "shmem.h"
+#include "store.h"
+#include "triggerdo.h"
+#include "txn.h"
+
+/* the clock may be set while we sleep: read it again at least so often */
+#define MAX_SLEEP_MS		60000
+/* how often a pool that has work is looked at */
+#define BUSY_SLEEP_MS		250
+/* an executor in one batch for so long is taken to wait for something */
+#define STUCK_US			250000
+#define TIMERS_AT_ONCE		1000
+#define MAX_BACKOFF_MS		60000
+
+/* an executor that we have asked for, until it has attached or ended */
+typedef struct Starting
+{
+	BackgroundWorkerHandle *handle;
+	int			slot;
+	uint32		generation;
+	Oid			role;
+} Starting;
+
+static TdoWorkerArgs args;
+static TdoDatabase *database;
+static MemoryContext loop_context;
+static List *starting = NIL;	/* of Starting, in TopMemoryContext */
+static int	partitions_day = 0; /* the day for which partitions were looked
+								 * after */
+static uint32 wait_event_main;
+
+static void
+detach(int code, Datum arg)
+{
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	if (database->pid == MyProcPid)
+	{
+		database->pid = 0;
+		database->latch = NULL;
+		if (tdo_shared->launcher_latch)
+			SetLatch(tdo_shared->launcher_latch);
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
+/* one scheduler a database: false when there is one already */
+static bool
+attach(void)
+{
+	bool		first;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	first = database->pid == 0;
+	if (first)
+	{
+		database->state = TDO_DB_RUNNING;
+		database->pid = MyProcPid;
+		database->latch = MyLatch;
+	}
+	LWLockRelease(tdo_shared->lock);
+	return first;
+}
+
+/* -------------------------------------------------------------- executors */
+
+/* why no executor can run for this role, or NULL; needs a transaction */
+static const char *
+role_trouble(Oid role)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	Form_pg_authid form;
+	const char *trouble = NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		return "the owner's role does not exist any more";
+	form = (Form_pg_authid) GETSTRUCT(tuple);
+	if (!form->rolcanlogin && !TDO_NOLOGIN_ALLOWED)
+		trouble = "the owner's role may not log in (NOLOGIN)";
+	else if (form->rolsuper && !tdo_allow_superuser_tasks)
+		trouble = "the owner is a superuser and triggerdo.allow_superuser_tasks is off";
+	ReleaseSysCache(tuple);
+	if (trouble == NULL &&
+		tdo_aclcheck_connect(MyDatabaseId, role) != ACLCHECK_OK)
+		trouble = "the owner's role has no CONNECT privilege on the database";
+	return trouble;
+}
+
+/* remember, and say once per change */
+static void
+note_trouble(Oid role, const char *reason, bool count)
+{
+	TdoPool		pool;
+	int			failures = 0;
+	int64		pause_ms = 1000;
+
+	if (tdo_pool_get(MyDatabaseId, role, &pool))
+		failures = pool.failures;
+	if (count)
+		failures++;
+	pause_ms = Min(pause_ms << Min(failures, 6), MAX_BACKOFF_MS);
+	if (tdo_pool_trouble(MyDatabaseId, role, tdo_now() + pause_ms * 1000, failures, reason))
+		ereport(LOG,
+				(errmsg("triggerdo cannot run tasks of role \"%s\": %s",
+						GetUserNameFromId(role, true) ? GetUserNameFromId(role, true) : "?",
+						reason),
+				 errdetail("Its runs stay queued; triggerdo.workers shows the reason.")));
+}
+
+static void
+start_executor(Oid role)
+{
+	TdoWorkerArgs start = {0};
+	Starting   *s;
+	MemoryContext old;
+	BackgroundWorkerHandle *handle;
+
+	start.database = MyDatabaseId;
+	start.role = role;
+	start.slot = tdo_slot_reserve(MyDatabaseId, role, &start.generation);
+	if (start.slot < 0)
+	{
+		note_trouble(role, "every executor slot is in use (triggerdo.max_executors)", false);
+		return;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (tdo_bgw_start_executor(&start, &handle))
+	{
+		s = palloc(sizeof(Starting));
+		s->handle = handle;
+		s->slot = start.slot;
+		s->generation = start.generation;
+		s->role = role;
+		starting = lappend(starting, s);
+	}
+	else
+	{
+		tdo_slot_release(start.slot, start.generation);
+		note_trouble(role, "no background worker slot is free (max_worker_processes)", false);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* executors that ended before they attached */
+static void
+look_after_starting(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, starting)
+	{
+		Starting   *s = lfirst(lc);
+		pid_t		pid;
+
+		if (tdo_slot_is_starting(s->slot, s->generation))
+		{
+			if (GetBackgroundWorkerPid(s->handle, &pid) != BGWH_STOPPED)
+				continue;
+			/* perhaps it attached, worked and ended in between */
+			if (tdo_slot_is_starting(s->slot, s->generation))
+			{
+				tdo_slot_release(s->slot, s->generation);
+				note_trouble(s->role, "an executor ended before it was connected; the server log has its error", true);
+			}
+		}
+		pfree(s->handle);
+		pfree(s);
+		starting = foreach_delete_current(starting, lc);
+	}
+}
+
+static bool
+backing_off(Oid role, TimestampTz now, TimestampTz *next)
+{
+	TdoPool		pool;
+
+	if (!tdo_pool_get(MyDatabaseId, role, &pool) || pool.next_try <= now)
+		return false;
+	*next = *next == 0 ? pool.next_try : Min(*next, pool.next_try);
+	return true;
+}
+
+/*
+ * Work is queued for this owner: wake who rests, start who is missing.  Beyond
+ * triggerdo.executors one more is started only when all of them sit in one
+ * batch for long, which means that they wait for something else than a core.
+ */
+static void
+look_after_owner(Oid owner, TimestampTz now, TimestampTz *next)
+{
+	TdoPoolCount count;
+	const char *trouble;
+
+	tdo_pool_count(MyDatabaseId, owner, 1, STUCK_US, &count);
+	if (tdo_executors == 0 || count.idle > 0 || count.starting > 0)
+		return;
+	if (count.alive >= tdo_max_executors_per_role ||
+		(count.alive >= tdo_executors && count.stuck < count.alive))
+		return;
+	if (backing_off(owner, now, next))
+		return;
+	trouble = role_trouble(owner);
+	if (trouble)
+		note_trouble(owner, trouble, true);
+	else
+		start_executor(owner);
+	(void) backing_off(owner, now, next);
+}
+
+/* ------------------------------------------------------------------- the loop */
+
+static void
+keep_partitions_ahead(void)
+{
+	int			today = tdo_today();
+
+	if (today == partitions_day)
+		return;
+	/* none before the first run: a restore brings its own */
+	if (!OidIsValid(tdo_partition(TDO_RUN, today)))
+		return;
+	for (int day = today; day <= today + tdo_partitions_ahead; day++)
+		(void) tdo_partition_make(TDO_RUN, day);
+	partitions_day = today;
+}
+
+/* one look at the tables; gives the milliseconds to sleep, or -1 to leave */
+static long
+look(void)
+{
+	TimestampTz now;
+	TimestampTz next;
+	List	   *owners;
+	ListCell   *lc;
+	long		sleep_ms = MAX_SLEEP_MS;
+
+	tdo_txn_begin();
+	if (tdo_objects_if_any() == NULL)
+	{
+		tdo_txn_commit();
+		return -1;
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+	now = tdo_now();
+	if (tdo_timers_fire(now, TIMERS_AT_ONCE) == TIMERS_AT_ONCE)
+		sleep_ms = 0;
+	keep_partitions_ahead();
+	if (pg_atomic_read_u32(&database->prepared) != 0)
+	{
+		/* cleared before the look: a PREPARE after it sets it again */
+		pg_atomic_write_u32(&database->prepared, 0);
+		if (tdo_any_prepared())
+		{
+			pg_atomic_write_u32(&database->prepared, 1);
+			sleep_ms = Min(sleep_ms, 1000);
+		}
+	}
+	PopActiveSnapshot();
+	tdo_txn_commit();
+
+	look_after_starting();
+
+	tdo_txn_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	next = tdo_timer_next();
+	if (next != 0)
+		next = Max(next, now + 10000);	/* due but held by somebody: soon
+										 * again */
+	owners = tdo_ready_owners();
+	foreach(lc, owners)
+	{
+		look_after_owner(lfirst_oid(lc), now, &next);
+		sleep_ms = Min(sleep_ms, BUSY_SLEEP_MS);
+	}
+	PopActiveSnapshot();
+	tdo_txn_commit();
+
+	if (next != 0)
+	{
+		long		ms = (long) ((next - now + 999) / 1000);
+
+		sleep_ms = Max(0, Min(sleep_ms, ms));
+	}
+	return sleep_ms;
+}
+
+void
+tdo_scheduler_main(Datum main_arg)
+{
+	tdo_bgw_args(&args);
+	tdo_bgw_setup();
+	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
+	database = tdo_database_find(args.database);
+	if (database == NULL)
+		proc_exit(0);
+	if (!attach())
+		proc_exit(0);
+	before_shmem_exit(detach, (Datum) 0);
+	/* what a scheduler before us had registered is not ours to watch */
+	tdo_slot_forget_starting(args.database);
+	/* an enqueue may have been prepared before a restart */
+	pg_atomic_write_u32(&database->prepared, 1);
+
+	pgstat_report_appname("triggerdo scheduler");
+	wait_event_main = tdo_wait_event("TriggerdoSchedulerMain");
+	loop_context = AllocSetContextCreate(TopMemoryContext, "triggerdo scheduler",
+										 ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		long		sleep_ms;
+
+		MemoryContextReset(loop_context);
+		MemoryContextSwitchTo(loop_context);
+		sleep_ms = look();
+		if (sleep_ms < 0)
+			break;
+		pgstat_report_activity(STATE_IDLE, NULL);
+		tdo_bgw_sleep(sleep_ms, wait_event_main);
+	}
+	/* no extension: forget the database until somebody announces it */
+	tdo_database_set(database, TDO_DB_NONE, 0, NULL);
+	proc_exit(0);
+}

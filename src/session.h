@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  A fresh session for each run, inside a process that lives on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_SESSION_H
+#define TDO_SESSION_H
+
+#include "postgres.h"
+
+/* executors only: watch what user code does to its session */
+extern void tdo_session_init(void);
+
+/* inside the transaction, between two runs that share it */
+extern void tdo_session_between_runs(void);
+
+/* did the last run leave something that only the end of the transaction undoes? */
+extern bool tdo_session_must_end_batch(void);
+
+/* inside a transaction, before its first run: what the previous batch left */
+extern void tdo_session_reset(void);
+
+/* outside a transaction, after a batch: drop temporary tables, in a transaction of its own */
+extern void tdo_session_drop_temp(void);
+
+#endif							/* TDO_SESSION_H */

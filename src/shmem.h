@@ -1,0 +1,161 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.h
+ *	  What triggerdo's processes know of one another.
+ *
+ * All of it is a hint: a server that lost it starts from the tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_SHMEM_H
+#define TDO_SHMEM_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+#include "utils/uuid.h"
+
+#include "triggerdo.h"
+
+/* what a (database, role) pair's last start came to */
+typedef struct TdoPool
+{
+	Oid			database;		/* InvalidOid: entry unused */
+	Oid			role;
+	int			failures;		/* in a row */
+	TimestampTz next_try;
+	char		reason[160];	/* shown in triggerdo.workers */
+} TdoPool;
+
+typedef enum TdoDbState
+{
+	TDO_DB_UNUSED = 0,
+	TDO_DB_WANTED,				/* to be looked at: announced, swept, or died */
+	TDO_DB_RUNNING,				/* a scheduler is registered or running */
+	TDO_DB_NONE					/* looked at: no extension there */
+} TdoDbState;
+
+typedef struct TdoDatabase
+{
+	Oid			database;
+	TdoDbState	state;			/* changed under the lock */
+	int			pid;			/* of the scheduler, 0 before it attached */
+	Latch	   *latch;			/* of the scheduler, or NULL */
+	int			failures;		/* schedulers that ended early, in a row */
+	TimestampTz next_try;
+	pg_atomic_uint32 prepared;	/* an enqueue was prepared: look each second */
+} TdoDatabase;
+
+typedef enum TdoSlotState
+{
+	TDO_SLOT_FREE = 0,
+	TDO_SLOT_STARTING,			/* registered, not attached yet */
+	TDO_SLOT_IDLE,
+	TDO_SLOT_BUSY,
+	TDO_SLOT_LEAVING			/* looks for work a last time, then ends */
+} TdoSlotState;
+
+/*
+ * One executor.  database, role, generation and the step from or to FREE
+ * change under the lock; state between IDLE, BUSY and LEAVING is its owner's
+ * alone (readers take it as a hint, after a barrier); the fields of the batch
+ * are under mutex.
+ */
+typedef struct TdoSlot
+{
+	TdoSlotState state;
+	uint32		generation;
+	Oid			database;
+	Oid			role;
+	int			pid;
+	Latch	   *latch;
+	TimestampTz since;			/* of the state */
+	uint64		runs_done;
+
+	slock_t		mutex;
+	int			nruns;			/* in hand */
+	int			current;		/* index being run, -1 before the first */
+	TimestampTz run_started;
+	int64		batch_started_us;	/* monotonic, 0 when idle */
+	pg_uuid_t	runs[TDO_MAX_BATCH];
+} TdoSlot;
+
+typedef struct TdoShared
+{
+	LWLock	   *lock;
+	Latch	   *launcher_latch; /* NULL while there is none */
+	int			launcher_pid;
+	int			nslots;
+	pg_atomic_uint32 waiters;	/* sessions waiting for a run's end */
+	ConditionVariable wait[TDO_WAIT_BUCKETS];
+	TdoDatabase databases[TDO_MAX_DATABASES];
+	TdoPool		pools[TDO_MAX_POOLS];
+	TdoSlot		slots[FLEXIBLE_ARRAY_MEMBER];
+} TdoShared;
+
+/* NULL when the library was not preloaded */
+extern TdoShared *tdo_shared;
+
+extern void tdo_shmem_init(void);	/* from _PG_init, while preloading */
+extern void tdo_require_shmem(void);	/* ERROR 55000 with a hint unless
+										 * preloaded */
+
+/* Databases. Each takes the lock itself. */
+extern TdoDatabase *tdo_database_find(Oid database);	/* NULL when unknown;
+														 * entries never move */
+extern TdoDatabase *tdo_database_want(Oid database);	/* make or mark the
+														 * entry; NULL when full */
+extern void tdo_database_set(TdoDatabase *db, TdoDbState state, int pid, Latch *latch);
+
+/* Slots. Each takes the lock itself. */
+extern int	tdo_slot_reserve(Oid database, Oid role, uint32 *generation);	/* -1: none free */
+extern bool tdo_slot_attach(int slot, uint32 generation);	/* false: given up
+															 * meanwhile */
+extern void tdo_slot_release(int slot, uint32 generation);	/* no-op when not ours
+															 * any more */
+extern bool tdo_slot_is_starting(int slot, uint32 generation);
+extern void tdo_slot_forget_starting(Oid database);
+extern void tdo_slot_set_state(TdoSlot *slot, TdoSlotState state);
+
+/* the batch in hand; the slot's owner only */
+extern void tdo_slot_set_batch(TdoSlot *slot, int nruns, const pg_uuid_t *runs);
+extern void tdo_slot_set_current(TdoSlot *slot, int current, TimestampTz started);
+
+typedef enum TdoInHand
+{
+	TDO_NOT_IN_HAND,
+	TDO_IN_HAND_WAITING,		/* claimed with others, not begun */
+	TDO_IN_HAND_RUNNING
+} TdoInHand;
+
+/* is a run of this database in some executor's hand? */
+extern TdoInHand tdo_slot_find_run(const pg_uuid_t *run, TimestampTz *started);
+
+/* executors of a pool by state; wake up to `wake` idle ones */
+typedef struct TdoPoolCount
+{
+	int			alive;			/* starting, idle or busy */
+	int			idle;
+	int			starting;
+	int			stuck;			/* busy with one batch for longer than
+								 * stuck_us */
+	int			woken;
+} TdoPoolCount;
+
+extern void tdo_pool_count(Oid database, Oid role, int wake, int64 stuck_us,
+						   TdoPoolCount *count);
+
+/* start trouble of a pool: record (returns true when it is news) and clear */
+extern bool tdo_pool_trouble(Oid database, Oid role, TimestampTz next_try,
+							 int failures, const char *reason);
+extern void tdo_pool_clear(Oid database, Oid role);
+extern bool tdo_pool_get(Oid database, Oid role, TdoPool *copy);
+
+extern ConditionVariable *tdo_wait_bucket(const pg_uuid_t *run);
+
+#endif							/* TDO_SHMEM_H */

@@ -1,0 +1,370 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.c
+ *	  Where our tables are, and the one door through which we run SQL.
+ *
+ * Job: resolve our objects by name; make day partitions; the few statements
+ * that are SQL.  Everything hot is heap and btree access in rows.c, task.c and
+ * ready.c, which no search_path, operator, default or setting can bend.
+ * Called by: rows.c, task.c, ready.c, scheduler, executor.
+ * Locks: making a partition takes an exclusive lock on an object of our own
+ * (the extension, sub-object 1) until the transaction ends, then SHARE UPDATE
+ * EXCLUSIVE on the parents (ATTACH).
+ * Crash: a partition exists when the transaction that made it committed.
+ *
+ * The door: user code may have set anything at all in its session.  SQL of ours
+ * therefore runs only between door_enter and door_leave, which switch to the
+ * extension's owner and pin what could change a statement's meaning or plan.
+ * Settings without an assign hook are pinned through their C variables: that
+ * costs nothing, and the user cannot see it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "jit/jit.h"
+#include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/syscache.h"
+
+#include "clock.h"
+#include "compat.h"
+#include "store.h"
+#include "triggerdo.h"
+
+static TdoObjects objects;
+static bool objects_valid = false;
+
+static const char *const family_names[] = {"run", "result", "attempt"};
+
+typedef struct Door
+{
+	Oid			user;
+	int			sec_context;
+	int			nest_level;
+	bool		read_only;
+	bool		jit;
+	int			parallel;
+	int			plan_mode;
+	int			lock_timeout;
+	bool		seqscan;
+	bool		sort;
+} Door;
+
+/* ------------------------------------------------------------- our objects */
+
+static void
+invalidate_objects(Datum arg, int cacheid, uint32 hashvalue)
+{
+	objects_valid = false;
+}
+
+void
+tdo_store_init(void)
+{
+	/* DROP EXTENSION drops the schema, and everything of ours has a schema */
+	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_objects, (Datum) 0);
+}
+
+static void
+find_extension(TdoObjects *o)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum(TDO_EXTENSION));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
+
+		o->extension = form->oid;
+		o->extension_owner = form->extowner;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+static Oid
+our_relation(const TdoObjects *o, const char *name)
+{
+	return get_relname_relid(name, o->schema);
+}
+
+const TdoObjects *
+tdo_objects_if_any(void)
+{
+	TdoObjects	o;
+
+	if (objects_valid)
+		return OidIsValid(objects.extension) ? &objects : NULL;
+
+	memset(&o, 0, sizeof(o));
+	/* set first: an invalidation that arrives meanwhile must win */
+	objects_valid = true;
+	find_extension(&o);
+	if (OidIsValid(o.extension))
+	{
+		o.schema = get_namespace_oid(TDO_PRIVATE_SCHEMA, true);
+		o.task = our_relation(&o, "task");
+		o.task_pkey = our_relation(&o, "task_pkey");
+		o.live = our_relation(&o, "live");
+		o.live_pkey = our_relation(&o, "live_pkey");
+		o.live_order = our_relation(&o, "live_order");
+		o.timer = our_relation(&o, "timer");
+		o.timer_pkey = our_relation(&o, "timer_pkey");
+		o.timer_due = our_relation(&o, "timer_due");
+		/* half there: the install script is still running */
+		if (!OidIsValid(o.timer_due))
+		{
+			o.extension = InvalidOid;
+			objects_valid = false;
+		}
+	}
+	objects = o;
+	return OidIsValid(o.extension) ? &objects : NULL;
+}
+
+const TdoObjects *
+tdo_objects(void)
+{
+	const TdoObjects *o = tdo_objects_if_any();
+
+	if (o == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"triggerdo\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION triggerdo.")));
+	return o;
+}
+
+/* ---------------------------------------------------------------- the door */
+
+static void
+door_pin(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+static void
+door_enter(Door *d, bool ddl)
+{
+	GetUserIdAndSecContext(&d->user, &d->sec_context);
+	d->nest_level = NewGUCNestLevel();
+	d->read_only = XactReadOnly;
+	d->jit = jit_enabled;
+	d->parallel = tdo_debug_parallel_query;
+	d->plan_mode = plan_cache_mode;
+	d->lock_timeout = LockTimeout;
+	d->seqscan = enable_seqscan;
+	d->sort = enable_sort;
+
+	door_pin("search_path", "pg_catalog, pg_temp");
+	if (ddl)
+	{
+		door_pin("default_tablespace", "");
+		door_pin("default_table_access_method", "heap");
+	}
+	SetUserIdAndSecContext(tdo_objects()->extension_owner,
+						   d->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	XactReadOnly = false;
+	jit_enabled = false;
+	tdo_debug_parallel_query = TDO_DEBUG_PARALLEL_OFF;
+	plan_cache_mode = PLAN_CACHE_MODE_FORCE_GENERIC_PLAN;
+	LockTimeout = 0;
+	/* one-table statements cannot be turned from their index by statistics */
+	enable_seqscan = false;
+	enable_sort = false;
+}
+
+static void
+door_leave(Door *d)
+{
+	enable_sort = d->sort;
+	enable_seqscan = d->seqscan;
+	LockTimeout = d->lock_timeout;
+	plan_cache_mode = d->plan_mode;
+	tdo_debug_parallel_query = d->parallel;
+	jit_enabled = d->jit;
+	XactReadOnly = d->read_only;
+	SetUserIdAndSecContext(d->user, d->sec_context);
+	AtEOXact_GUC(true, d->nest_level);
+}
+
+/* ----------------------------------------------------------- day partitions */
+
+int
+tdo_day_of(const pg_uuid_t *id)
+{
+	uint64		ms = 0;
+
+	for (int i = 0; i < 6; i++)
+		ms = (ms << 8) | id->data[i];
+	return (int) (ms / (SECS_PER_DAY * 1000));
+}
+
+int
+tdo_today(void)
+{
+	return (int) ((tdo_now() / USECS_PER_DAY) +
+				  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) -
+				  (tdo_now() % USECS_PER_DAY < 0 ? 1 : 0));
+}
+
+static void
+partition_name(char *name, TdoFamily family, int day)
+{
+	int			year,
+				month,
+				mday;
+
+	j2date(day + UNIX_EPOCH_JDATE, &year, &month, &mday);
+	snprintf(name, NAMEDATALEN, "%s_%04d%02d%02d", family_names[family], year, month, mday);
+}
+
+Oid
+tdo_partition(TdoFamily family, int day)
+{
+	char		name[NAMEDATALEN];
+
+	partition_name(name, family, day);
+	return our_relation(tdo_objects(), name);
+}
+
+/* the smallest id of a day, as uuid text */
+static char *
+day_bound(int day)
+{
+	uint64		ms = (uint64) day * SECS_PER_DAY * 1000;
+
+	return psprintf("%08x-%04x-0000-0000-000000000000",
+					(unsigned) (ms >> 16), (unsigned) (ms & 0xffff));
+}
+
+static void
+run_ddl(const char *sql)
+{
+	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "unexpected result of \"%s\"", sql);	/* can't happen */
+}
+
+/*
+ * LIKE and ATTACH, not PARTITION OF: that would want ACCESS EXCLUSIVE on the
+ * parent and wait for every transaction that has enqueued.  The CHECK spares
+ * ATTACH its scan and stays as a guard.
+ */
+static void
+make_one(TdoFamily family, int day)
+{
+	char		name[NAMEDATALEN];
+	const char *parent = family_names[family];
+	char	   *from = day_bound(day);
+	char	   *to = day_bound(day + 1);
+
+	partition_name(name, family, day);
+	run_ddl(psprintf("CREATE TABLE " TDO_PRIVATE_SCHEMA ".%s "
+					 "(LIKE " TDO_PRIVATE_SCHEMA ".%s INCLUDING ALL, "
+					 "CONSTRAINT %s_pkey PRIMARY KEY (%s), "
+					 "CONSTRAINT %s_day CHECK (run_id OPERATOR(pg_catalog.>=) '%s' "
+					 "AND run_id OPERATOR(pg_catalog.<) '%s'))",
+					 name, parent, name,
+					 family == TDO_ATTEMPT ? "run_id, attempt" : "run_id",
+					 name, from, to));
+	run_ddl(psprintf("ALTER TABLE " TDO_PRIVATE_SCHEMA ".%s ENABLE ROW LEVEL SECURITY", name));
+	run_ddl(psprintf("ALTER TABLE " TDO_PRIVATE_SCHEMA ".%s ATTACH PARTITION "
+					 TDO_PRIVATE_SCHEMA ".%s FOR VALUES FROM ('%s') TO ('%s')",
+					 parent, name, from, to));
+}
+
+static void
+make_day(int day)
+{
+	Door		door;
+
+	door_enter(&door, true);
+	PG_TRY();
+	{
+		SPI_connect();
+		make_one(TDO_RUN, day);
+		make_one(TDO_RESULT, day);
+		make_one(TDO_ATTEMPT, day);
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		door_leave(&door);
+	}
+	PG_END_TRY();
+	CommandCounterIncrement();
+}
+
+Oid
+tdo_partition_make(TdoFamily family, int day)
+{
+	Oid			part = tdo_partition(family, day);
+
+	if (likely(OidIsValid(part)))
+		return part;
+
+	/*
+	 * An object of ours, so that no user can hold the lock up; sub-object 1,
+	 * because DROP EXTENSION locks the extension itself.
+	 */
+	LockDatabaseObject(ExtensionRelationId, tdo_objects()->extension, 1, ExclusiveLock);
+	part = tdo_partition(family, day);
+	if (!OidIsValid(part))
+	{
+		make_day(day);
+		part = tdo_partition(family, day);
+	}
+	return part;
+}
+
+/* ------------------------------------------------------------------- others */
+
+bool
+tdo_any_prepared(void)
+{
+	Door		door;
+	volatile bool found = false;
+
+	door_enter(&door, false);
+	PG_TRY();
+	{
+		SPI_connect();
+		if (SPI_execute("SELECT 1 FROM pg_catalog.pg_prepared_xacts p "
+						"WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database() "
+						"LIMIT 1", true, 1) == SPI_OK_SELECT)
+			found = SPI_processed > 0;
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		door_leave(&door);
+	}
+	PG_END_TRY();
+	return found;
+}

@@ -1,0 +1,395 @@
+/*-------------------------------------------------------------------------
+ *
+ * task.c
+ *	  Task definitions: rows of _triggerdo.task, and what they name.
+ *
+ * Job: read and write definitions; find a task's function by name and refuse
+ * the shapes that a call through fmgr would get wrong.
+ * Called by: api_task.c, api_trigger.c, execute.c, transition.c.
+ * Locks: ROW EXCLUSIVE on task to write; SHARE ROW EXCLUSIVE on task while
+ * something is defined or dropped, so that two definers of one id take turns.
+ * Crash: ordinary heap changes.
+ *
+ * Functions are kept by name: an oid changes with DROP/CREATE and with a
+ * restore, and may come to mean another function.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "store.h"
+#include "task.h"
+#include "triggerdo.h"
+
+enum
+{
+	TASK_ID = 1, TASK_OWNER, TASK_OWNER_NAME, TASK_KIND, TASK_RUN_SCHEMA,
+	TASK_RUN_NAME, TASK_RUN_NARGS, TASK_ISOLATE, TASK_CREATED_AT,
+	TASK_UPDATED_AT, TASK_RETRY, TASK_DESCRIPTION, TASK_OPTIONS,
+	TASK_NATTS = TASK_OPTIONS
+};
+
+static SysScanDesc
+scan_task(Relation rel, const char *id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, TASK_ID, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(id));
+	/* text compares by the column's collation, and the index was built so */
+	key.sk_collation = TupleDescAttr(RelationGetDescr(rel), TASK_ID - 1)->attcollation;
+	return systable_beginscan(rel, tdo_objects()->task_pkey, true, SnapshotSelf, 1, &key);
+}
+
+static Datum
+column(Relation rel, HeapTuple tuple, int attno, bool *isnull)
+{
+	return heap_getattr(tuple, attno, RelationGetDescr(rel), isnull);
+}
+
+bool
+tdo_task_get(const char *id, TdoTask *task)
+{
+	Relation	rel = table_open(tdo_objects()->task, AccessShareLock);
+	SysScanDesc scan = scan_task(rel, id);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		isnull;
+	Datum		d;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		task->id = TextDatumGetCString(column(rel, tuple, TASK_ID, &isnull));
+		task->owner = DatumGetObjectId(column(rel, tuple, TASK_OWNER, &isnull));
+		task->owner_name = *DatumGetName(column(rel, tuple, TASK_OWNER_NAME, &isnull));
+		task->kind = DatumGetChar(column(rel, tuple, TASK_KIND, &isnull));
+		task->run_schema = *DatumGetName(column(rel, tuple, TASK_RUN_SCHEMA, &isnull));
+		task->run_name = *DatumGetName(column(rel, tuple, TASK_RUN_NAME, &isnull));
+		task->run_nargs = DatumGetInt16(column(rel, tuple, TASK_RUN_NARGS, &isnull));
+		task->isolate = DatumGetBool(column(rel, tuple, TASK_ISOLATE, &isnull));
+		task->created_at = DatumGetTimestampTz(column(rel, tuple, TASK_CREATED_AT, &isnull));
+		task->updated_at = DatumGetTimestampTz(column(rel, tuple, TASK_UPDATED_AT, &isnull));
+		d = column(rel, tuple, TASK_RETRY, &isnull);
+		task->retry = isnull ? NULL : DatumGetJsonbPCopy(d);
+		d = column(rel, tuple, TASK_DESCRIPTION, &isnull);
+		task->description = isnull ? NULL : TextDatumGetCString(d);
+		task->options = DatumGetJsonbPCopy(column(rel, tuple, TASK_OPTIONS, &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+static HeapTuple
+form_task(Relation rel, const TdoTask *task)
+{
+	Datum		values[TASK_NATTS];
+	bool		nulls[TASK_NATTS] = {false};
+
+	values[TASK_ID - 1] = CStringGetTextDatum(task->id);
+	values[TASK_OWNER - 1] = ObjectIdGetDatum(task->owner);
+	values[TASK_OWNER_NAME - 1] = NameGetDatum(&task->owner_name);
+	values[TASK_KIND - 1] = CharGetDatum(task->kind);
+	values[TASK_RUN_SCHEMA - 1] = NameGetDatum(&task->run_schema);
+	values[TASK_RUN_NAME - 1] = NameGetDatum(&task->run_name);
+	values[TASK_RUN_NARGS - 1] = Int16GetDatum((int16) task->run_nargs);
+	values[TASK_ISOLATE - 1] = BoolGetDatum(task->isolate);
+	values[TASK_CREATED_AT - 1] = TimestampTzGetDatum(task->created_at);
+	values[TASK_UPDATED_AT - 1] = TimestampTzGetDatum(task->updated_at);
+	nulls[TASK_RETRY - 1] = task->retry == NULL;
+	values[TASK_RETRY - 1] = JsonbPGetDatum(task->retry);
+	nulls[TASK_DESCRIPTION - 1] = task->description == NULL;
+	values[TASK_DESCRIPTION - 1] = task->description ? CStringGetTextDatum(task->description) : 0;
+	values[TASK_OPTIONS - 1] = JsonbPGetDatum(task->options);
+	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
+}
+
+/* executors keep definitions: tell them, at commit, that they changed */
+static void
+definitions_changed(Relation rel)
+{
+	CacheInvalidateRelcache(rel);
+}
+
+void
+tdo_task_insert(const TdoTask *task)
+{
+	Relation	rel = table_open(tdo_objects()->task, RowExclusiveLock);
+
+	CatalogTupleInsert(rel, form_task(rel, task));
+	definitions_changed(rel);
+	table_close(rel, NoLock);
+}
+
+void
+tdo_task_update(const TdoTask *task)
+{
+	Relation	rel = table_open(tdo_objects()->task, RowExclusiveLock);
+	SysScanDesc scan = scan_task(rel, task->id);
+	HeapTuple	old = systable_getnext(scan);
+
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(rel, &old->t_self, form_task(rel, task));
+	systable_endscan(scan);
+	definitions_changed(rel);
+	table_close(rel, NoLock);
+}
+
+bool
+tdo_task_delete(const char *id)
+{
+	Relation	rel = table_open(tdo_objects()->task, RowExclusiveLock);
+	SysScanDesc scan = scan_task(rel, id);
+	HeapTuple	old = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(old);
+
+	if (found)
+		CatalogTupleDelete(rel, &old->t_self);
+	systable_endscan(scan);
+	definitions_changed(rel);
+	table_close(rel, NoLock);
+	return found;
+}
+
+void
+tdo_task_lock_definitions(void)
+{
+	Relation	rel = table_open(tdo_objects()->task, ShareRowExclusiveLock);
+
+	table_close(rel, NoLock);
+}
+
+/* -------------------------------------------------------------- the function */
+
+char *
+tdo_task_function_name(const TdoTask *task)
+{
+	return quote_qualified_identifier(NameStr(task->run_schema), NameStr(task->run_name));
+}
+
+#define SHAPE_HINT \
+	"A task's function takes (payload jsonb), or nothing, and returns jsonb or void."
+
+static void
+wrong_shape(const char *name, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+			 errmsg("function %s cannot be run as a task: %s", name, why),
+			 errhint(SHAPE_HINT)));
+}
+
+/* shapes that a call through fmgr would run wrongly, or not at all */
+static void
+check_shape(Form_pg_proc proc, bool has_out, const char *name)
+{
+	if (proc->prokind == PROKIND_PROCEDURE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s is a procedure; procedure tasks are not supported yet", name),
+				 errhint(SHAPE_HINT)));
+	if (proc->prokind != PROKIND_FUNCTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s is not a plain function", name),
+				 errhint(SHAPE_HINT)));
+	if (proc->proretset)
+		wrong_shape(name, "it returns a set");
+	if (has_out)
+		wrong_shape(name, "it has output arguments");
+	if (OidIsValid(proc->provariadic))
+		wrong_shape(name, "it is variadic");
+	if (proc->prorettype != JSONBOID && proc->prorettype != VOIDOID)
+		wrong_shape(name, psprintf("it returns %s", format_type_be(proc->prorettype)));
+	if (proc->pronargs > 0 && proc->proargtypes.values[0] != JSONBOID)
+		wrong_shape(name, psprintf("its argument is of type %s",
+								   format_type_be(proc->proargtypes.values[0])));
+}
+
+/* one of the functions with this name whose arguments a task could use */
+static Oid
+lookup_function(List *names, int nargs)
+{
+	Oid			argtype = JSONBOID;
+
+	return LookupFuncName(names, nargs, &argtype, true);
+}
+
+/*
+ * The name may stand alone or with the argument list that it is to have.
+ * Without one, (jsonb) is preferred to ().
+ */
+static Oid
+parse_function(const char *run, int *nargs)
+{
+	const char *paren = strchr(run, '(');
+	List	   *names;
+	Oid			fn;
+
+	if (paren != NULL && run[0] != '"')
+	{
+		char	   *args = pstrdup(paren + 1);
+		int			len = strlen(args);
+
+		while (len > 0 && (args[len - 1] == ' ' || args[len - 1] == ')'))
+			args[--len] = '\0';
+		while (*args == ' ')
+			args++;
+		names = stringToQualifiedNameList(pnstrdup(run, paren - run)
+#if PG_VERSION_NUM >= 160000
+										  ,NULL
+#endif
+			);
+		if (*args == '\0')
+			*nargs = 0;
+		else if (pg_strcasecmp(args, "jsonb") == 0 ||
+				 pg_strcasecmp(args, "pg_catalog.jsonb") == 0 ||
+				 pg_strcasecmp(args, "payload jsonb") == 0)
+			*nargs = 1;
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("\"%s\" is not the name of a function that a task can run", run),
+					 errhint(SHAPE_HINT)));
+		return lookup_function(names, *nargs);
+	}
+	names = stringToQualifiedNameList(run
+#if PG_VERSION_NUM >= 160000
+									  ,NULL
+#endif
+		);
+	*nargs = 1;
+	fn = lookup_function(names, 1);
+	if (!OidIsValid(fn))
+	{
+		*nargs = 0;
+		fn = lookup_function(names, 0);
+	}
+	if (!OidIsValid(fn))
+	{
+		/* say what is wrong with the only one there is */
+		Oid			any = LookupFuncName(names, -1, NULL, true);
+
+		if (OidIsValid(any))
+		{
+			HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(any));
+
+			if (HeapTupleIsValid(tuple))
+			{
+				Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tuple);
+				bool		isnull;
+
+				(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargmodes, &isnull);
+				check_shape(proc, !isnull, run);
+				wrong_shape(run, psprintf("it takes %d arguments", proc->pronargs));
+			}
+		}
+	}
+	return fn;
+}
+
+void
+tdo_task_set_function(TdoTask *task, const char *run)
+{
+	int			nargs = 0;
+	Oid			fn = parse_function(run, &nargs);
+	HeapTuple	tuple;
+	Form_pg_proc proc;
+
+	if (!OidIsValid(fn))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function \"%s\" does not exist", run),
+				 errhint("Create the function first, and name its schema or set search_path. " SHAPE_HINT)));
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fn));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", fn); /* can't happen */
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	if (isAnyTempNamespace(proc->pronamespace))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("a task cannot run a temporary function"),
+				 errhint("Create the function in a schema that outlives this session.")));
+	namestrcpy(&task->run_schema, get_namespace_name(proc->pronamespace));
+	task->run_name = proc->proname;
+	task->run_nargs = nargs;
+	ReleaseSysCache(tuple);
+}
+
+void
+tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
+{
+	List	   *names = list_make2(makeString(pstrdup(NameStr(task->run_schema))),
+								   makeString(pstrdup(NameStr(task->run_name))));
+	char	   *name = psprintf("%s(%s)", tdo_task_function_name(task),
+								task->run_nargs ? "jsonb" : "");
+
+	/* a schema without USAGE is an error here, as in any call */
+	Oid			fn = lookup_function(names, task->run_nargs);
+	HeapTuple	tuple;
+	Form_pg_proc proc;
+	bool		no_modes;
+
+	if (!OidIsValid(fn))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s of task \"%s\" does not exist", name, task->id),
+				 errhint("Create it again, or define the task again with another function.")));
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fn));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", fn); /* can't happen */
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargmodes, &no_modes);
+	check_shape(proc, !no_modes, name);
+	function->oid = fn;
+	function->language = proc->prolang;
+	function->result = proc->prorettype;
+	function->strict = proc->proisstrict;
+	ReleaseSysCache(tuple);
+	if (tdo_aclcheck_function(fn, role) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s", name),
+				 errhint("The task's owner, \"%s\", needs EXECUTE on it.",
+						 GetUserNameFromId(role, true))));
+}
+
+int
+tdo_task_policy(Jsonb *retry, int of_run, TdoRetryPolicy *policy)
+{
+	bool		have = false;
+
+	if (retry != NULL)
+		have = tdo_retry_parse(retry, policy, LOG);
+	else if (tdo_default_retry != NULL && tdo_default_retry[0] != '\0')
+		have = tdo_retry_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																  CStringGetDatum(tdo_default_retry))),
+							   policy, LOG);
+	if (!have)
+	{
+		*policy = tdo_retry_defaults;
+		policy->max_attempts = 1;
+	}
+	return of_run > 0 ? of_run : policy->max_attempts;
+}

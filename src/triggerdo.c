@@ -1,0 +1,49 @@
+/*-------------------------------------------------------------------------
+ *
+ * triggerdo.c
+ *	  Module start.
+ *
+ * Job: set everything up, in order.
+ * Called by: the server, while preloading or at a function's first call.
+ * Locks: none.
+ * Crash: nothing to survive.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "bgw.h"
+#include "clock.h"
+#include "execute.h"
+#include "guc.h"
+#include "shmem.h"
+#include "store.h"
+#include "wake.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	tdo_clock_init();
+	tdo_guc_init(process_shared_preload_libraries_in_progress);
+	tdo_wake_init();
+	tdo_store_init();
+	tdo_execute_init();
+
+	/*
+	 * loaded late there is no shared memory to be had: functions that need it
+	 * say so
+	 */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	tdo_shmem_init();
+	/* pg_upgrade must find nobody running tasks */
+	if (!IsBinaryUpgrade)
+		tdo_bgw_register_launcher();
+}

@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * triggerdo.h
+ *	  Names and limits that every file of triggerdo shares.
+ *
+ * Nothing here but constants and small enums: no state, no prototypes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TRIGGERDO_H
+#define TRIGGERDO_H
+
+#include "postgres.h"
+
+#define TDO_EXTENSION			"triggerdo"
+#define TDO_PRIVATE_SCHEMA		"_triggerdo"
+#define TDO_VERSION				"0.1.0"
+
+/* most runs that share one transaction; below PGPROC's 64 cached subxids */
+#define TDO_MAX_BATCH			60
+
+/* databases that may have the extension at the same time */
+#define TDO_MAX_DATABASES		128
+
+/* (database, role) pairs whose start trouble is remembered */
+#define TDO_MAX_POOLS			128
+
+/* condition variables that waiters for a run's end are spread over */
+#define TDO_WAIT_BUCKETS		64
+
+/* _triggerdo.live.state */
+#define TDO_LIVE_QUEUED			'q'
+#define TDO_LIVE_DELAYED		'd'
+
+/* _triggerdo.result.status */
+#define TDO_COMPLETED			'C'
+#define TDO_CANCELED			'X'
+#define TDO_FAILED				'F'
+#define TDO_CRASHED				'K'
+#define TDO_SYSTEM_FAILURE		'S'
+#define TDO_EXPIRED				'E'
+#define TDO_TIMED_OUT			'T'
+
+/* SQLSTATEs of our own: abort_run() and retry_run_at() */
+#define TDO_ERRCODE_ABORT		MAKE_SQLSTATE('T', 'D', '0', '0', '1')
+#define TDO_ERRCODE_RETRY_AT	MAKE_SQLSTATE('T', 'D', '0', '0', '2')
+
+#endif							/* TRIGGERDO_H */

@@ -1,0 +1,96 @@
+/*-------------------------------------------------------------------------
+ *
+ * txn.c
+ *	  The only file that begins or ends transactions.
+ *
+ * Job: one order of steps for every transaction of a worker, every
+ * subtransaction around user code, and the commits of our own procedures.
+ * Called by: launcher, scheduler, executor, execute.c, the waiting procedure.
+ * Locks: none of its own.
+ * Crash: an open transaction is gone, with all it did.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "pgstat.h"
+
+#include "txn.h"
+
+void
+tdo_txn_begin(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	/* else now() would be the time of the previous one */
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+void
+tdo_txn_commit(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	/* nobody does it for a background worker, and autovacuum lives by it */
+	pgstat_report_stat(false);
+}
+
+void
+tdo_txn_abort(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(context);
+	pgstat_report_stat(false);
+}
+
+void
+tdo_sub_begin(TdoSubTxn *sub)
+{
+	sub->context = CurrentMemoryContext;
+	sub->owner = CurrentResourceOwner;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(sub->context);
+}
+
+void
+tdo_sub_commit(TdoSubTxn *sub)
+{
+	ReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(sub->context);
+	CurrentResourceOwner = sub->owner;
+}
+
+void
+tdo_sub_rollback(TdoSubTxn *sub)
+{
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(sub->context);
+	CurrentResourceOwner = sub->owner;
+}
+
+void
+tdo_txn_procedure_begin(void)
+{
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+}
+
+void
+tdo_txn_procedure_commit(void)
+{
+	SPI_commit();
+	SPI_start_transaction();	/* needed on 14; nothing on later versions */
+}
+
+void
+tdo_txn_procedure_end(void)
+{
+	SPI_finish();
+}

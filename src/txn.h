@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * txn.h
+ *	  The only file that begins or ends transactions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_TXN_H
+#define TDO_TXN_H
+
+#include "postgres.h"
+
+#include "utils/resowner.h"
+
+/* A worker's transaction; begin pushes no snapshot. Each leaves the caller's memory context current. */
+extern void tdo_txn_begin(void);
+extern void tdo_txn_commit(void);
+extern void tdo_txn_abort(void);	/* also after an error; no-op outside a
+									 * transaction */
+
+/* A subtransaction around user code. The struct is the caller's. */
+typedef struct TdoSubTxn
+{
+	MemoryContext context;
+	ResourceOwner owner;
+} TdoSubTxn;
+
+extern void tdo_sub_begin(TdoSubTxn *sub);
+extern void tdo_sub_commit(TdoSubTxn *sub);
+extern void tdo_sub_rollback(TdoSubTxn *sub);
+
+/* End a procedure's transaction and begin the next; needs a non-atomic CALL. */
+extern void tdo_txn_procedure_begin(void);
+extern void tdo_txn_procedure_commit(void);
+extern void tdo_txn_procedure_end(void);
+
+#endif							/* TDO_TXN_H */

@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.c
+ *	  Telling other processes, at commit, what this transaction did.
+ *
+ * Job: collect requests while a transaction runs, drop those of rolled-back
+ * subtransactions, and at commit set latches and signal condition variables.
+ * Called by: whoever writes live, timer or result.
+ * Locks: none at commit; condition variables take their spinlock.
+ * Crash: requests are hints; the scheduler's look at the tables repairs a lost
+ * one (a prepared transaction's within a second: see TdoDatabase.prepared).
+ *
+ * Nothing in the commit callback may allocate, log or fail: the transaction is
+ * committed already, an ERROR there takes the whole cluster down.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+
+#include "clock.h"
+#include "shmem.h"
+#include "wake.h"
+
+typedef enum WakeKind
+{
+	WAKE_QUEUED,
+	WAKE_TIMER,
+	WAKE_FINISHED,
+	WAKE_LAUNCHER
+} WakeKind;
+
+typedef struct WakeRequest
+{
+	WakeKind	kind;
+	SubTransactionId subid;
+	Oid			owner;			/* WAKE_QUEUED */
+	int			count;			/* WAKE_QUEUED */
+	int			bucket;			/* WAKE_FINISHED */
+} WakeRequest;
+
+/*
+ * A transaction that asks for more than this wakes everything it could mean:
+ * overflow is remembered with the lowest subtransaction that caused it, because
+ * waking for nothing is harmless and forgetting is not.
+ */
+#define MAX_REQUESTS 256
+
+static WakeRequest requests[MAX_REQUESTS];
+static int	nrequests = 0;
+static SubTransactionId overflow = InvalidSubTransactionId;
+
+static void
+add_request(WakeKind kind, Oid owner, int bucket)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	WakeRequest *r;
+
+	/* the same again, in the same subtransaction: count it */
+	for (int i = nrequests - 1; i >= 0 && i >= nrequests - 4; i--)
+	{
+		r = &requests[i];
+		if (r->kind == kind && r->subid == subid && r->owner == owner && r->bucket == bucket)
+		{
+			r->count++;
+			return;
+		}
+	}
+	if (nrequests == MAX_REQUESTS)
+	{
+		if (overflow == InvalidSubTransactionId || subid < overflow)
+			overflow = subid;
+		return;
+	}
+	r = &requests[nrequests++];
+	r->kind = kind;
+	r->subid = subid;
+	r->owner = owner;
+	r->count = 1;
+	r->bucket = bucket;
+}
+
+void
+tdo_wake_queued(Oid owner)
+{
+	add_request(WAKE_QUEUED, owner, 0);
+}
+
+void
+tdo_wake_timer(void)
+{
+	add_request(WAKE_TIMER, InvalidOid, 0);
+}
+
+void
+tdo_wake_finished(const pg_uuid_t *run)
+{
+	add_request(WAKE_FINISHED, InvalidOid, run->data[15] % TDO_WAIT_BUCKETS);
+}
+
+void
+tdo_wake_launcher(void)
+{
+	add_request(WAKE_LAUNCHER, InvalidOid, 0);
+}
+
+/* a latch pointer that was read once stays valid memory: it lives in PGPROC */
+static void
+wake_scheduler(void)
+{
+	for (int i = 0; i < TDO_MAX_DATABASES; i++)
+	{
+		TdoDatabase *db = &tdo_shared->databases[i];
+		Latch	   *latch = db->latch;
+
+		if (db->database == MyDatabaseId && latch != NULL)
+		{
+			SetLatch(latch);
+			return;
+		}
+	}
+}
+
+static void
+mark_prepared(void)
+{
+	for (int i = 0; i < TDO_MAX_DATABASES; i++)
+	{
+		TdoDatabase *db = &tdo_shared->databases[i];
+
+		if (db->database == MyDatabaseId && db->state != TDO_DB_UNUSED)
+			pg_atomic_write_u32(&db->prepared, 1);
+	}
+	wake_scheduler();
+}
+
+static void
+wake_launcher(void)
+{
+	Latch	   *latch = tdo_shared->launcher_latch;
+
+	(void) tdo_database_want(MyDatabaseId);
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+static void
+send_request(const WakeRequest *r)
+{
+	TdoPoolCount count;
+
+	switch (r->kind)
+	{
+		case WAKE_QUEUED:
+			tdo_pool_count(MyDatabaseId, r->owner, r->count, 0, &count);
+
+			/*
+			 * Busy executors look again before they rest.  The scheduler is
+			 * only needed to start the first; it watches a busy pool by
+			 * itself.
+			 */
+			if (count.alive == 0)
+				wake_scheduler();
+			break;
+		case WAKE_TIMER:
+			wake_scheduler();
+			break;
+		case WAKE_FINISHED:
+			if (pg_atomic_read_u32(&tdo_shared->waiters) > 0)
+				ConditionVariableBroadcast(&tdo_shared->wait[r->bucket]);
+			break;
+		case WAKE_LAUNCHER:
+			wake_launcher();
+			break;
+	}
+}
+
+static void
+send_all(void)
+{
+	/* pairs with tdo_slot_set_state: our rows are visible before we look */
+	pg_memory_barrier();
+	for (int i = 0; i < nrequests; i++)
+		send_request(&requests[i]);
+	if (overflow != InvalidSubTransactionId)
+	{
+		wake_scheduler();
+		for (int i = 0; i < tdo_shared->nslots; i++)
+		{
+			TdoSlot    *slot = &tdo_shared->slots[i];
+			Latch	   *latch = slot->latch;
+
+			if (slot->state == TDO_SLOT_IDLE && slot->database == MyDatabaseId && latch)
+				SetLatch(latch);
+		}
+		for (int i = 0; i < TDO_WAIT_BUCKETS; i++)
+			ConditionVariableBroadcast(&tdo_shared->wait[i]);
+	}
+}
+
+static void
+forget_all(void)
+{
+	nrequests = 0;
+	overflow = InvalidSubTransactionId;
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (nrequests == 0 && overflow == InvalidSubTransactionId)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+			if (tdo_shared)
+				send_all();
+			forget_all();
+			break;
+		case XACT_EVENT_PREPARE:
+
+			/*
+			 * the rows appear at COMMIT PREPARED, in whichever session that
+			 * is
+			 */
+			if (tdo_shared)
+				mark_prepared();
+			forget_all();
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			forget_all();
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			break;
+	}
+}
+
+/* ids of subtransactions grow, so what a child did has an id above its parent's */
+static void
+subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+				 SubTransactionId parentSubid, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (nrequests > 0 && requests[nrequests - 1].subid >= mySubid)
+		nrequests--;
+	if (overflow != InvalidSubTransactionId && overflow >= mySubid)
+		overflow = InvalidSubTransactionId;
+}
+
+void
+tdo_wake_everyone(void)
+{
+	if (tdo_shared == NULL)
+		return;
+	for (int i = 0; i < TDO_MAX_DATABASES; i++)
+	{
+		Latch	   *latch = tdo_shared->databases[i].latch;
+
+		if (latch)
+			SetLatch(latch);
+	}
+	for (int i = 0; i < tdo_shared->nslots; i++)
+	{
+		Latch	   *latch = tdo_shared->slots[i].latch;
+
+		if (latch)
+			SetLatch(latch);
+	}
+	if (tdo_shared->launcher_latch)
+		SetLatch(tdo_shared->launcher_latch);
+}
+
+void
+tdo_wake_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+	tdo_clock_seam.changed = tdo_wake_everyone;
+}

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.h
+ *	  Telling other processes, at commit, what this transaction did.
+ *
+ * Requests die with the (sub)transaction that made them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TDO_WAKE_H
+#define TDO_WAKE_H
+
+#include "postgres.h"
+
+#include "utils/uuid.h"
+
+extern void tdo_wake_init(void);	/* once per process, from _PG_init */
+
+/* runs of this owner became queued */
+extern void tdo_wake_queued(Oid owner);
+
+/* a timer was set: the scheduler must look at its clock again */
+extern void tdo_wake_timer(void);
+
+/* a run became final: sessions may be waiting for it */
+extern void tdo_wake_finished(const pg_uuid_t *run);
+
+/* the extension was created in this database */
+extern void tdo_wake_launcher(void);
+
+/* at once, not at commit: every scheduler and executor (the mock clock moved) */
+extern void tdo_wake_everyone(void);
+
+#endif							/* TDO_WAKE_H */

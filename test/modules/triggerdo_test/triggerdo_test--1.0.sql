@@ -1,0 +1,39 @@
+\echo Use "CREATE EXTENSION triggerdo_test" to load this file. \quit
+
+-- The clock of the whole server. "schema" in the control file has made the
+-- schema; tests run as many roles, hence the grant.
+GRANT USAGE ON SCHEMA triggerdo_test TO PUBLIC;
+
+CREATE FUNCTION triggerdo_test.now() RETURNS timestamptz
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_now';
+
+-- Moves the clock, frozen or not, and wakes who waits for it; the new time.
+CREATE FUNCTION triggerdo_test.advance(by interval) RETURNS timestamptz
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_advance';
+
+CREATE FUNCTION triggerdo_test.set_time("to" timestamptz) RETURNS timestamptz
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_set_time';
+
+-- From here on time moves by advance() and set_time() only; the time it stands at.
+CREATE FUNCTION triggerdo_test.freeze() RETURNS timestamptz
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_freeze';
+
+-- Real time again.
+CREATE FUNCTION triggerdo_test.reset() RETURNS timestamptz
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_reset';
+
+-- A task in C that gives back its payload.
+CREATE FUNCTION triggerdo_test.noop(payload jsonb) RETURNS jsonb
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_noop';
+
+-- The next transaction id to be given out, without taking one: two calls tell
+-- how many were burnt in between.
+CREATE FUNCTION triggerdo_test.xid_burnt() RETURNS xid8
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_xid_burnt';

@@ -1,0 +1,232 @@
+/*-------------------------------------------------------------------------
+ *
+ * triggerdo_test.c
+ *	  A clock that tests can move, in every process at once.
+ *
+ * Job: replaces triggerdo's clock through its rendezvous variable; keeps the
+ *		mock time in shared memory.
+ * Called by: SQL functions of the tests; tdo_now() in every process.
+ * Locks: none. The whole state is one 64-bit word, so that the clock may be
+ *		read anywhere: under any lock, in a callback, in a critical section.
+ * Crash: the clock goes back to real time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "clock.h"
+
+PG_MODULE_MAGIC;
+
+/*
+ * Bit 0 says whether the clock is frozen. The other 63 are, signed, the time at
+ * which it stands, or else the microseconds by which it is ahead of real time.
+ */
+typedef struct ClockState
+{
+	pg_atomic_uint64 word;
+} ClockState;
+
+static ClockState *state = NULL;
+static TdoClockSeam *seam = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+#if PG_VERSION_NUM >= 150000
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+#endif
+
+void		_PG_init(void);
+
+PG_FUNCTION_INFO_V1(triggerdo_test_now);
+PG_FUNCTION_INFO_V1(triggerdo_test_advance);
+PG_FUNCTION_INFO_V1(triggerdo_test_set_time);
+PG_FUNCTION_INFO_V1(triggerdo_test_freeze);
+PG_FUNCTION_INFO_V1(triggerdo_test_reset);
+PG_FUNCTION_INFO_V1(triggerdo_test_noop);
+PG_FUNCTION_INFO_V1(triggerdo_test_xid_burnt);
+
+static uint64
+pack(int64 value, bool frozen)
+{
+	return ((uint64) value << 1) | (frozen ? 1 : 0);
+}
+
+static bool
+is_frozen(uint64 word)
+{
+	return (word & 1) != 0;
+}
+
+/* the time that a state means at this instant */
+static TimestampTz
+time_of(uint64 word)
+{
+	int64		value = (int64) word >> 1;
+
+	return is_frozen(word) ? value : GetCurrentTimestamp() + value;
+}
+
+static TimestampTz
+mock_now(void)
+{
+	/* the postmaster may ask before there is shared memory */
+	if (state == NULL)
+		return GetCurrentTimestamp();
+	return time_of(pg_atomic_read_u64(&state->word));
+}
+
+static const TdoClock mock_clock = {
+	.now = mock_now,
+};
+
+static void
+request_shmem(void)
+{
+#if PG_VERSION_NUM >= 150000
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+#endif
+	RequestAddinShmemSpace(sizeof(ClockState));
+}
+
+static void
+startup_shmem(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	state = ShmemInitStruct("triggerdo_test clock", sizeof(ClockState), &found);
+	if (!found)
+		pg_atomic_init_u64(&state->word, 0);
+}
+
+void
+_PG_init(void)
+{
+	void	  **rendezvous = find_rendezvous_variable("triggerdo_clock");
+
+	if (!process_shared_preload_libraries_in_progress)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("triggerdo_test must be loaded at server start"),
+				 errhint("Set shared_preload_libraries = 'triggerdo,triggerdo_test'.")));
+	seam = (TdoClockSeam *) *rendezvous;
+	if (seam == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("triggerdo_test found no clock of triggerdo"),
+				 errhint("Name triggerdo before triggerdo_test in shared_preload_libraries.")));
+
+#if PG_VERSION_NUM >= 150000
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+#else
+	request_shmem();
+#endif
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+
+	/* the processes to come inherit it by fork */
+	seam->clock = &mock_clock;
+}
+
+/* tells every process of triggerdo to look at the clock again */
+static Datum
+moved(void)
+{
+	if (seam->changed)
+		seam->changed();
+	return TimestampTzGetDatum(mock_now());
+}
+
+/* the clock says "to" now, and stands or goes on as before */
+static bool
+move(uint64 from, TimestampTz to)
+{
+	uint64		word;
+
+	/* half of what a timestamp can hold, about the year 146,000 */
+	if (TIMESTAMP_NOT_FINITE(to) || to > PG_INT64_MAX / 4 || to < PG_INT64_MIN / 4)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("the test clock cannot be set to this time")));
+	if (is_frozen(from))
+		word = pack(to, true);
+	else
+		word = pack(to - GetCurrentTimestamp(), false);
+	return pg_atomic_compare_exchange_u64(&state->word, &from, word);
+}
+
+Datum
+triggerdo_test_now(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(mock_now());
+}
+
+Datum
+triggerdo_test_advance(PG_FUNCTION_ARGS)
+{
+	uint64		from;
+	Datum		to;
+
+	do
+	{
+		from = pg_atomic_read_u64(&state->word);
+		to = DirectFunctionCall2(timestamptz_pl_interval,
+								 TimestampTzGetDatum(time_of(from)),
+								 PG_GETARG_DATUM(0));
+	} while (!move(from, DatumGetTimestampTz(to)));
+	PG_RETURN_DATUM(moved());
+}
+
+Datum
+triggerdo_test_set_time(PG_FUNCTION_ARGS)
+{
+	TimestampTz to = PG_GETARG_TIMESTAMPTZ(0);
+
+	while (!move(pg_atomic_read_u64(&state->word), to))
+		 /* somebody else moved it: again */ ;
+	PG_RETURN_DATUM(moved());
+}
+
+Datum
+triggerdo_test_freeze(PG_FUNCTION_ARGS)
+{
+	uint64		from = pg_atomic_read_u64(&state->word);
+
+	while (!pg_atomic_compare_exchange_u64(&state->word, &from,
+										   pack(time_of(from), true)))
+		 /* "from" now holds what is there */ ;
+	PG_RETURN_DATUM(moved());
+}
+
+Datum
+triggerdo_test_reset(PG_FUNCTION_ARGS)
+{
+	pg_atomic_write_u64(&state->word, 0);
+	PG_RETURN_DATUM(moved());
+}
+
+Datum
+triggerdo_test_noop(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+Datum
+triggerdo_test_xid_burnt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FULLTRANSACTIONID(ReadNextFullTransactionId());
+}
