@@ -1,0 +1,158 @@
+-- Part 95: comments. What \df+ and \d+ tell of each public object: arguments with
+-- their units, the result, the errors with their SQLSTATE, where the meaning is from.
+-- README says the same at length.
+--
+-- Not repeated below: NULL in an optional argument means its default; NULL in a
+-- required one is 22004; an argument whose part of the surface is not built yet is
+-- 0A000; a function that writes is 25006 in a read-only transaction or on a standby;
+-- one that triggers, waits or cancels is 55000 where triggerdo was not preloaded.
+
+COMMENT ON TYPE triggerdo.run_status IS
+'Status of a run; the names are Trigger.dev''s thirteen public ones. '
+'DELAYED: waits for its time (run_at, delay, or the next attempt). QUEUED: waits for an executor. '
+'DEQUEUED: claimed together with other runs, not begun. EXECUTING: its function is being called. '
+'The last seven are final, and a final run never changes: COMPLETED, CANCELED, FAILED; '
+'CRASHED, SYSTEM_FAILURE, EXPIRED and TIMED_OUT, like PENDING_VERSION and WAITING, do not occur in this version.';
+
+-- Tasks
+
+COMMENT ON FUNCTION triggerdo.version() IS
+'Version of the loaded library, as text. Compare with pg_extension.extversion after an upgrade.';
+
+COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, interval, interval, jsonb, text,
+                                          text, text, text, text, text, text, jsonb) IS
+'Defines a task, or defines it again; gives its id. '
+'id: 1 to 255 bytes, no control characters, no space at its ends. '
+'run: a function, ''app.send_email'' or ''app.send_email(jsonb)'', with arguments (payload jsonb) or (), '
+'that returns jsonb or void; found through search_path now, kept by schema and name. '
+'retry: retry_policy(...) or an object with some of its keys; NULL: setting triggerdo.default_retry, itself empty = one attempt. '
+'description: any text. options: {"isolate": bool}: each run has a transaction of its own. '
+'The owner is current_user at the first definition, and every run runs as it. '
+'Defining again replaces the whole definition, but never the owner; who is a member of the owner may do it. '
+'Errors: 42602 id; 42883 no such function; 42P13 or 42809 wrong kind of function; 42P17 temporary function; '
+'22023 retry or options; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
+'NOLOGIN owner before PostgreSQL 17, owner without EXECUTE; '
+'0A000 command, url, queue, max_duration, ttl, payload_schema, hooks, a task without run.';
+
+COMMENT ON FUNCTION triggerdo.drop_task(text) IS
+'Removes a definition: true, or false when there is none of that id. '
+'Runs keep their history; one that still waits fails at its next attempt (42704, TaskNotFoundError). '
+'Errors: 42501 when the caller is neither the owner nor a member of it.';
+
+COMMENT ON FUNCTION triggerdo.retry_policy(int, text, float8, interval, interval, bool) IS
+'A complete retry policy as jsonb: {"maxAttempts","backoff","factor","minTimeoutInMs","maxTimeoutInMs","randomize"}. '
+'max_attempts: 1 to 32767, the first attempt included. backoff: exponential, linear, fixed, none. '
+'factor: above 0, of exponential only. min_delay, max_delay: 0 to 100 years, min_delay not above max_delay; a month counts 30 days. '
+'jitter: multiply each delay by a random number in [1,2). '
+'The keys and the defaults (3, exponential, 2, 1 s, 60 s, true) are Trigger.dev''s; linear, fixed and none are additions. '
+'Errors: 22023.';
+
+COMMENT ON FUNCTION triggerdo.retry_delay(jsonb, int) IS
+'The delay after attempt number n has failed: min(max, r * base), rounded to milliseconds; NULL when n >= maxAttempts. '
+'base: exponential min * factor^(n-1), linear min * n, fixed min; none is always 0. '
+'r: 1, or with randomize a fresh number uniform in [1,2) at each call. Missing keys take retry_policy()''s defaults. '
+'Trigger.dev''s formula: the cap comes after the jitter, so a capped delay has none. '
+'Errors: 22023 for a policy that is wrong or an attempt below 1.';
+
+-- Triggering
+
+COMMENT ON FUNCTION triggerdo.trigger_task(text, jsonb, interval, timestamptz, interval, int, text, text, text, interval,
+                                           jsonb, int, interval, text[], jsonb, jsonb) IS
+'Triggers one run; gives its id, a UUID version 7. The run exists when, and only when, the caller''s transaction commits. '
+'task: id of a task that the caller owns, or is a member of its owner. payload: any jsonb. '
+'delay: time from now, not negative; or run_at: the time itself, one in the past means now. '
+'max_attempts: 1 to 32767, instead of the policy''s. tags: no NULLs. metadata: an object. '
+'Inside a run the new run is its child (parent_run_id, root_run_id). '
+'Errors: 42704 no such task; 42501 not the caller''s; 22023 an argument; 22004 a NULL task or tag; '
+'0A000 ttl, queue, concurrency_key, idempotency_key, idempotency_key_ttl, debounce, max_duration, a priority other than 0, any option.';
+
+COMMENT ON FUNCTION triggerdo.batch_trigger_task(text, jsonb[], jsonb) IS
+'Triggers one run of a task for each payload; gives their ids in the order of the payloads. A NULL payload is {}. '
+'options: trigger_task''s optional arguments for all of them, as {"delay":"5 min","max_attempts":3,"tags":["a"],"metadata":{}}, '
+'snake_case or camelCase. The runs share a batch_id. All or none, with the caller''s transaction. '
+'Errors: trigger_task''s; 22023 for an unknown option or an array of several dimensions.';
+
+COMMENT ON FUNCTION triggerdo.trigger_batch(jsonb) IS
+'Triggers runs of several tasks: items is an array of {"task","payload","options"}, options as in batch_trigger_task. '
+'Gives a row for each item in their order: batch_id (the same in all), index from 0, run_id, is_cached (always false in this version). '
+'All or none, with the caller''s transaction. '
+'Errors: trigger_task''s; 22023 for items that are no array, an item that is no object, lacks "task" or has another key.';
+
+COMMENT ON PROCEDURE triggerdo.trigger_and_wait(text, jsonb, jsonb, jsonb, text) IS
+'Triggers a run, commits, waits without a snapshot until the run is final, and gives the object of wait_for_run in result (pass NULL). '
+'There is no time-out: cancel the statement, or set statement_timeout; the run goes on. '
+'options: as in batch_trigger_task. name: not supported yet. '
+'Errors: 25001 inside a transaction block, a function or a block with EXCEPTION; 2D000 inside a run; else trigger_task''s. '
+'A run that fails is no error here: look at "ok".';
+
+-- One run
+
+COMMENT ON FUNCTION triggerdo.run_now(uuid) IS
+'Runs a queued run at once, as an executor would, in the caller''s session and transaction; gives the object of wait_for_run. '
+'For tests: BEGIN, trigger_task, run_now, look, ROLLBACK. A failure is recorded and not raised; when it is to be retried, '
+'the object has that attempt''s error and the run is DELAYED or QUEUED again. SET ROLE is refused meanwhile. '
+'Errors: 55000 the run is not queued (delayed, in hand, final); 42501 current_user is not the owner itself; '
+'02000 no such run; 42704 its task was dropped; 57014 the caller was cancelled: nothing is recorded.';
+
+COMMENT ON FUNCTION triggerdo.run_result(uuid) IS
+'Output of a COMPLETED run; NULL while the run is not final, and when the output is NULL. '
+'Any other final run raises its error with the SQLSTATE, message, detail, hint and context it had. '
+'Sees what is committed now, also in REPEATABLE READ. Errors: 02000 no such run, or one the caller may not read.';
+
+COMMENT ON FUNCTION triggerdo.wait_for_run(uuid, interval) IS
+'Waits until a run is final: {"ok":true,"id","taskIdentifier","output"} or {"ok":false,"id","taskIdentifier","error"}; NULL at the time-out. '
+'timeout: 30 s unless given; 0 or less looks once. The error object has name, message, sqlstate, detail, hint, context, stackTrace. '
+'Like any SELECT it holds a snapshot while it waits: for long waits CALL trigger_and_wait, or ask run_result now and then. '
+'Errors: 55000 the run is of the caller''s own open transaction and cannot start; 2D000 inside a run; 02000 no such run.';
+
+COMMENT ON FUNCTION triggerdo.cancel_run(uuid, text) IS
+'Ends a run that has not started as CANCELED: true; false when it is final. The error''s message is the reason, '
+'''Canceled by user'' unless given. It takes effect with the caller''s commit. '
+'A run that is claimed together with others is waited for. '
+'Errors: 0A000 the run is executing; 42501 not the owner nor a member of it; 02000 no such run; 55000 a run that cancels itself.';
+
+COMMENT ON FUNCTION triggerdo.current_run() IS
+'The run in which it is called, as one row; no row outside a run. attempt counts from 1. '
+'schedule_id and idempotency_key are NULL and is_replay is false in this version.';
+
+COMMENT ON FUNCTION triggerdo.abort_run(text) IS
+'Inside a run: fails it for good with this message, whatever attempts are left (SQLSTATE TD001, AbortTaskRunError, as in Trigger.dev). '
+'An EXCEPTION block that catches it undoes it. Errors: 55000 outside a run.';
+
+COMMENT ON FUNCTION triggerdo.retry_run_at(timestamptz, text) IS
+'Inside a run: fails this attempt with this message and asks for the next one at the given time (SQLSTATE TD002, RetryTaskRunError); '
+'a time in the past means at once. The attempt counts: where none is left the run is FAILED. '
+'An EXCEPTION block that catches it undoes it. Errors: 55000 outside a run; 22023 an infinite time.';
+
+-- Views and invariants
+
+COMMENT ON VIEW triggerdo.tasks IS
+'Definitions of tasks that the current user owns, or is a member of the owner of. '
+'run: the function with its argument list; retry NULL: setting triggerdo.default_retry applies; queue: always the task''s id.';
+
+COMMENT ON VIEW triggerdo.runs IS
+'Runs of tasks that the current user owns, and runs it triggered; owner and triggered_by by membership. One row per run, final or not. '
+'error: of the last failed attempt while the run goes on, of the end when it is final. '
+'attempt: the one in hand, else how many there were; max_attempts: the run''s own, else the policy''s. '
+'queued_at: NULL while DELAYED. delayed_until: while DELAYED the time it waits for, of a final run the time it was triggered for. '
+'started_at, duration: of the last attempt. NULL or 0 in this version: '
+'concurrency_key, priority, expires_at, schedule_id, idempotency_key, replay_of.';
+
+COMMENT ON VIEW triggerdo.attempts IS
+'Attempts of the runs in triggerdo.runs that ended: those that failed and were to be retried (retry_at says when), '
+'and the last one of each final run, with the run''s status. None of a run that ended before it started.';
+
+COMMENT ON VIEW triggerdo.workers IS
+'The launcher, the schedulers, the executors of roles that the current user is a member of, and why a role''s executors cannot start. '
+'kind: launcher, scheduler, executor. state: running, not running; starting, idle, busy, leaving; cannot start. '
+'run_id: being called now. since: of the state, or of the run. runs_done: by this executor. '
+'reason, next_try: of "cannot start"; the row goes when an executor of that role has started. '
+'All databases of the server are shown. Errors: 55000 where triggerdo was not preloaded.';
+
+COMMENT ON VIEW triggerdo.stats IS
+'Runs that are not final, counted by task: queued, delayed, executing (DEQUEUED ones too), '
+'retrying (those with a failed attempt, in any of these states), and the oldest queued_at. Counts the rows when read.';
+
+COMMENT ON FUNCTION triggerdo.check_invariants() IS
+'What does not hold of the tables: no row when all is well, else invariant and the run. Reads everything, so it takes time. '
+'For superusers: it reads the tables with the caller''s rights (42501).';

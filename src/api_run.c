@@ -139,6 +139,8 @@ tdo_wait_until_final(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
 			int64		left = LOOK_EVERY_MS;
 
 			found = look_for_result(id, result);
+			/* nor may a snapshot of the catalogs be held asleep */
+			InvalidateCatalogSnapshot();
 			if (found)
 				break;
 			if (timeout_ms >= 0)
@@ -238,11 +240,12 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run %s is not queued", uuid_text(id)),
 				 errhint("It is delayed, in an executor's hand, or final: see triggerdo.runs.")));
-	entry = tdo_entry_get(run.task);
+	entry = tdo_entry_get(run.task, run.owner);
 	if (entry == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("task \"%s\" does not exist", run.task)));
+				 errmsg("task \"%s\" does not exist", run.task),
+				 errhint("It was dropped after the run was triggered.")));
 
 	tdo_execute(entry, &run, live.attempt + 1, true, &outcome);
 	if (outcome.ok)
@@ -322,7 +325,8 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 	if (!tdo_may_act_as(run.owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of task \"%s\"", run.task)));
+				 errmsg("must be owner of task \"%s\"", run.task),
+				 errhint("Its owner may cancel its runs, and roles that are members of its owner.")));
 	if (tdo_current_run() && memcmp(&tdo_current_run()->run->run_id, id, UUID_LEN) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -378,7 +382,8 @@ require_current_run(const char *function)
 	if (current == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%s can be called inside a run only", function)));
+				 errmsg("%s can be called inside a run only", function),
+				 errhint("Call it in the function of a task, while an executor or run_now() runs it.")));
 	return current;
 }
 
@@ -405,7 +410,8 @@ tdo_sql_retry_run_at(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("at must be a finite time")));
+				 errmsg("at must be a finite time"),
+				 errhint("For example now() + interval '5 min'.")));
 	current->retry_at = at;
 	ereport(ERROR,
 			(errcode(TDO_ERRCODE_RETRY_AT),

@@ -62,7 +62,8 @@ tdo_require_arg(FunctionCallInfo fcinfo, int argno, const char *name)
 	if (PG_ARGISNULL(argno))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be NULL", name)));
+				 errmsg("argument \"%s\" must not be NULL", name),
+				 errhint("Only arguments with a default may be left out or NULL.")));
 }
 
 void
@@ -152,7 +153,8 @@ read_options(Jsonb *options, TdoTask *task)
 			if (v.type != jbvBool)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("option \"isolate\" must be true or false")));
+						 errmsg("option \"isolate\" must be true or false"),
+						 errhint("For example '{\"isolate\": true}'.")));
 			task->isolate = v.val.boolean;
 		}
 		else if (strcmp(key, "keep") == 0 || strcmp(key, "synchronousCommit") == 0 ||
@@ -259,7 +261,8 @@ tdo_sql_drop_task(PG_FUNCTION_ARGS)
 	if (!tdo_may_act_as(task.owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of task \"%s\"", id)));
+				 errmsg("must be owner of task \"%s\"", id),
+				 errhint("SET ROLE to its owner first.")));
 	(void) tdo_task_delete(id);
 	CommandCounterIncrement();
 	PG_RETURN_BOOL(true);

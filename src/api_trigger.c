@@ -39,6 +39,8 @@ PG_FUNCTION_INFO_V1(tdo_sql_batch_trigger_task);
 PG_FUNCTION_INFO_V1(tdo_sql_trigger_batch);
 PG_FUNCTION_INFO_V1(tdo_sql_trigger_and_wait);
 
+#define TAGS_HINT	"For example [\"urgent\", \"eu\"]."
+
 enum
 {
 	ARG_TASK, ARG_PAYLOAD, ARG_DELAY, ARG_RUN_AT, ARG_TTL, ARG_PRIORITY,
@@ -65,7 +67,7 @@ invalid(const char *message, const char *hint)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s", message),
-			 hint ? errhint("%s", hint) : 0));
+			 errhint("%s", hint)));
 }
 
 /* ------------------------------------------------------------- one enqueue */
@@ -90,11 +92,12 @@ static void
 check_tags(ArrayType *tags)
 {
 	if (ARR_NDIM(tags) > 1)
-		invalid("tags must be a one-dimensional array", NULL);
+		invalid("tags must be a one-dimensional array", "For example '{urgent,eu}'.");
 	if (array_contains_nulls(tags))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("a tag must not be NULL")));
+				 errmsg("a tag must not be NULL"),
+				 errhint("Leave it out of the array.")));
 }
 
 static TimestampTz
@@ -110,7 +113,7 @@ start_time(const Options *o)
 
 		if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(o->delay),
 											 IntervalPGetDatum(&zero))))
-			invalid("delay must not be negative", NULL);
+			invalid("delay must not be negative", "Leave it out to start at once.");
 		at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													 TimestampTzGetDatum(tdo_now()),
 													 IntervalPGetDatum(o->delay)));
@@ -118,7 +121,7 @@ start_time(const Options *o)
 	else if (o->has_run_at)
 		at = o->run_at;
 	if (TIMESTAMP_NOT_FINITE(at))
-		invalid("run_at must be a finite time", NULL);
+		invalid("run_at must be a finite time", "Leave it out to start at once.");
 	return at;
 }
 
@@ -147,7 +150,7 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 	if (o->metadata)
 	{
 		if (!tdo_json_is_object(o->metadata))
-			invalid("metadata must be a JSON object", NULL);
+			invalid("metadata must be a JSON object", "For example '{\"customer\": 7}'.");
 		if (!tdo_json_is_empty_object(o->metadata))
 			e->metadata = o->metadata;
 	}
@@ -203,7 +206,7 @@ check_own_options(Jsonb *options)
 	JsonbValue	v;
 
 	if (!tdo_json_is_object(options))
-		invalid("options must be a JSON object", NULL);
+		invalid("options must be a JSON object", "For example '{\"delay\": \"5m\"}'.");
 	it = JsonbIteratorInit(&options->root);
 	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
@@ -263,7 +266,8 @@ parse_datum(PGFunction input, Oid type, const JsonbValue *v, const char *key)
 	char	   *s = tdo_json_scalar_text(v);
 
 	if (s == NULL)
-		invalid(psprintf("option \"%s\" must be a string", key), NULL);
+		invalid(psprintf("option \"%s\" must be a string", key),
+				"Times and intervals are strings, as \"5m\".");
 	return DirectFunctionCall3(input, CStringGetDatum(s), ObjectIdGetDatum(type),
 							   Int32GetDatum(-1));
 }
@@ -286,7 +290,7 @@ parse_tags(const JsonbValue *v)
 		return construct_array(&one, 1, TEXTOID, -1, false, TYPALIGN_INT);
 	}
 	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data))
-		invalid("option \"tags\" must be an array of strings", NULL);
+		invalid("option \"tags\" must be an array of strings", TAGS_HINT);
 	values = palloc(sizeof(Datum) * (JsonContainerSize(v->val.binary.data) + 1));
 	it = JsonbIteratorInit(v->val.binary.data);
 	while ((tok = JsonbIteratorNext(&it, &e, true)) != WJB_DONE)
@@ -294,7 +298,7 @@ parse_tags(const JsonbValue *v)
 		if (tok != WJB_ELEM)
 			continue;
 		if (e.type != jbvString)
-			invalid("option \"tags\" must be an array of strings", NULL);
+			invalid("option \"tags\" must be an array of strings", TAGS_HINT);
 		values[n++] = PointerGetDatum(cstring_to_text_with_len(e.val.string.val,
 															   e.val.string.len));
 	}
@@ -328,7 +332,7 @@ read_option(Options *o, const char *function, const char *key, const JsonbValue 
 	else if (is_key(key, "max_attempts", "maxAttempts"))
 	{
 		if (v->type != jbvNumeric)
-			invalid("option \"max_attempts\" must be a number", NULL);
+			invalid("option \"max_attempts\" must be a number", "It counts the first attempt too.");
 		o->max_attempts = DatumGetInt32(DirectFunctionCall1(numeric_int4,
 															NumericGetDatum(v->val.numeric)));
 		o->has_max_attempts = true;
@@ -360,7 +364,7 @@ read_options(Options *o, const char *function, Jsonb *options)
 	if (options == NULL)
 		return;
 	if (!tdo_json_is_object(options))
-		invalid("options must be a JSON object", NULL);
+		invalid("options must be a JSON object", "For example '{\"delay\": \"5m\"}'.");
 	it = JsonbIteratorInit(&options->root);
 	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
@@ -395,7 +399,7 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 	prepare_to_write("batch_trigger_task()");
 	payloads = PG_GETARG_ARRAYTYPE_P(1);
 	if (ARR_NDIM(payloads) > 1)
-		invalid("payloads must be a one-dimensional array", NULL);
+		invalid("payloads must be a one-dimensional array", "One payload makes one run.");
 	read_options(&o, "batch_trigger_task", PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2));
 	get_task(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
 	deconstruct_array(payloads, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);

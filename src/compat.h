@@ -71,6 +71,16 @@ tdo_aclcheck_function(Oid fn, Oid role)
 }
 
 static inline AclResult
+tdo_aclcheck_schema(Oid schema, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE);
+#else
+	return pg_namespace_aclcheck(schema, role, ACL_USAGE);
+#endif
+}
+
+static inline AclResult
 tdo_aclcheck_connect(Oid database, Oid role)
 {
 #if PG_VERSION_NUM >= 160000

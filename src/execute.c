@@ -116,8 +116,8 @@ same_function(const TdoTask *a, const TdoTask *b)
 		a->run_nargs == b->run_nargs;
 }
 
-TdoEntry *
-tdo_entry_get(const char *task)
+static TdoEntry *
+get_entry(const char *task)
 {
 	TdoEntry   *entry;
 	TdoTask		fresh;
@@ -168,6 +168,15 @@ tdo_entry_get(const char *task)
 	entry->task = fresh;
 	entry->task_changes = changes;
 	return entry;
+}
+
+TdoEntry *
+tdo_entry_get(const char *task, Oid owner)
+{
+	TdoEntry   *entry = get_entry(task);
+
+	/* dropped, and defined by somebody else: not the task that was triggered */
+	return entry && entry->task.owner == owner ? entry : NULL;
 }
 
 const TdoTask *
@@ -285,6 +294,14 @@ call_by_fmgr(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 	return output;
 }
 
+/* resolve() says properly what is wrong */
+static bool
+still_callable(TdoEntry *entry)
+{
+	return SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(entry->function.oid)) &&
+		tdo_aclcheck_function(entry->function.oid, GetUserId()) == ACLCHECK_OK;
+}
+
 /* inside the subtransaction */
 static Jsonb *
 call_function(TdoEntry *entry, Jsonb *payload, MemoryContext context)
@@ -292,13 +309,9 @@ call_function(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 	Jsonb	   *output;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (entry->resolved &&
-		tdo_aclcheck_function(entry->function.oid, GetUserId()) != ACLCHECK_OK)
-		entry->resolved = false;	/* resolve() says it properly */
-	if (!entry->resolved || entry->proc_changes != proc_changes)
-		resolve(entry);
-	/* resolving may have taken in another change: then once more */
-	if (entry->proc_changes != proc_changes)
+	/* until nothing has changed since it was looked up */
+	while (!entry->resolved || entry->proc_changes != proc_changes ||
+		   !still_callable(entry) || entry->proc_changes != proc_changes)
 		resolve(entry);
 	output = entry->plan ? call_by_plan(entry, payload, context)
 		: call_by_fmgr(entry, payload, context);

@@ -39,8 +39,8 @@ typedef struct TdoCurrentRun
 
 extern void tdo_execute_init(void); /* from _PG_init */
 
-/* the definition in force, or NULL when there is no such task. Needs an active snapshot. */
-extern TdoEntry *tdo_entry_get(const char *task);
+/* the definition in force, or NULL when this owner has no such task. Needs an active snapshot. */
+extern TdoEntry *tdo_entry_get(const char *task, Oid owner);
 extern const TdoTask *tdo_entry_task(const TdoEntry *entry);
 
 /* how long its runs take, in microseconds; negative: not known yet */

@@ -57,6 +57,9 @@
 
 #define MAX_ERROR_PAUSE_MS	5000
 
+/* how often a batch in hand is looked after from a timer */
+#define WATCH_MS			250
+
 /* what became of a batch */
 typedef enum BatchEnd
 {
@@ -71,6 +74,7 @@ typedef enum BatchEnd
 
 static TdoWorkerArgs args;
 static TdoSlot *slot;
+static TdoDatabase *database;
 static TdoReadyCursor cursor;
 static MemoryContext batch_context;
 static MemoryContext run_context;
@@ -87,6 +91,7 @@ static pg_uuid_t done[TDO_MAX_BATCH];	/* executed in the open transaction */
 static int	ndone;
 static pg_uuid_t again[TDO_MAX_BATCH];	/* met a serialization failure */
 static int	nagain;
+static TimestampTz last_started;	/* of the run executed last */
 static bool committing;
 
 static BatchEnd run_batch(int limit, const pg_uuid_t *only, bool last_try);
@@ -106,20 +111,25 @@ leave_slot(int code, Datum arg)
 }
 
 /*
- * The postmaster is looked after in every wait, but user code may not wait for
- * hours.  Runs in a signal handler.
+ * While a batch goes on: see that the postmaster lives (every wait does, but
+ * user code may not wait for hours), and let the scheduler see whether runs are
+ * queued behind us.  Runs in a signal handler.
  */
 static void
-watch_postmaster(void)
+watch(void)
 {
+	Latch	   *scheduler = database->latch;
+
 	if (!PostmasterIsAliveInternal())
 	{
 		InterruptPending = true;
 		ProcDiePending = true;
 		SetLatch(MyLatch);
+		return;
 	}
-	else
-		enable_timeout_after(watch_timeout, 1000);
+	if (scheduler != NULL && !database->watching)
+		SetLatch(scheduler);
+	enable_timeout_after(watch_timeout, WATCH_MS);
 }
 
 static void
@@ -213,12 +223,13 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry,
 	int64		begin = tdo_monotonic_us();
 	int64		us;
 
+	last_started = started;
 	tdo_slot_set_current(slot, index, started);
 	SetCurrentStatementStartTimestamp();
 	if (entry == NULL)
 		outcome.failure = tdo_failure_make(ERRCODE_UNDEFINED_OBJECT, "TaskNotFoundError",
 										   psprintf("task \"%s\" does not exist", run->task),
-										   "Define the task again, and replay the run.");
+										   "It was dropped after the run was triggered. Define it again, and trigger it again.");
 	else
 	{
 		allow_cancel(true);
@@ -278,7 +289,7 @@ run_claimed(bool last_try)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("a queued run has no row in %s.run", TDO_PRIVATE_SCHEMA)));
-		entry = tdo_entry_get(run.task);
+		entry = tdo_entry_get(run.task, run.owner);
 		if (wants_own_transaction(entry))
 		{
 			if (ndone + nagain > 0)
@@ -329,7 +340,7 @@ batch_transaction(int limit, const pg_uuid_t *only, bool last_try)
 		done[i] = claimed[i].run_id;
 	tdo_slot_set_batch(slot, nclaimed, done);
 
-	enable_timeout_after(watch_timeout, 1000);
+	enable_timeout_after(watch_timeout, WATCH_MS);
 	end = run_claimed(last_try);
 	disable_timeout(watch_timeout, false);
 
@@ -382,12 +393,12 @@ record_commit_failure(const pg_uuid_t *id, const ErrorData *edata)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (tdo_ready_claim_one(id, &live) && tdo_run_get(id, &run))
 	{
-		TdoEntry   *entry = tdo_entry_get(run.task);
+		TdoEntry   *entry = tdo_entry_get(run.task, run.owner);
 
 		/* its runs need not fail another batch's commit */
 		if (entry)
 			tdo_entry_make_solo(entry);
-		record(&live, &run, entry, &outcome, slot->run_started);
+		record(&live, &run, entry, &outcome, last_started);
 	}
 	PopActiveSnapshot();
 	tdo_txn_commit();
@@ -583,11 +594,14 @@ tdo_executor_main(Datum main_arg)
 	if (!tdo_slot_attach(args.slot, args.generation))
 		proc_exit(0);
 	slot = &tdo_shared->slots[args.slot];
+	database = tdo_database_find(args.database);
+	if (database == NULL)
+		proc_exit(0);
 	tdo_pool_clear(args.database, args.role);
 
 	pgstat_report_appname("triggerdo executor");
 	wait_event_idle = tdo_wait_event("TriggerdoExecutorIdle");
-	watch_timeout = RegisterTimeout(USER_TIMEOUT, watch_postmaster);
+	watch_timeout = RegisterTimeout(USER_TIMEOUT, watch);
 	batch_context = AllocSetContextCreate(TopMemoryContext, "triggerdo batch",
 										  ALLOCSET_DEFAULT_SIZES);
 	run_context = AllocSetContextCreate(TopMemoryContext, "triggerdo run",

@@ -14,8 +14,16 @@
 
 #include <limits.h>
 
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/varlena.h"
+
 #include "compat.h"
 #include "guc.h"
+#include "retry.h"
 
 bool		tdo_allow_superuser_tasks = false;
 int			tdo_batch_time = 10;
@@ -29,6 +37,69 @@ int			tdo_max_executors_per_role = 8;
 int			tdo_partitions_ahead = 7;
 int			tdo_serialization_retries = 5;
 int			tdo_sweep_interval = 300;
+
+bool
+tdo_database_listed(const char *name)
+{
+	List	   *names;
+	ListCell   *lc;
+
+	if (tdo_databases == NULL || strcmp(tdo_databases, "*") == 0)
+		return true;
+	/* check_databases() has seen to the syntax */
+	(void) SplitIdentifierString(pstrdup(tdo_databases), ',', &names);
+	foreach(lc, names)
+	{
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	List	   *names;
+
+	if (strcmp(*newval, "*") == 0 ||
+		SplitIdentifierString(pstrdup(*newval), ',', &names))
+		return true;
+	GUC_check_errdetail("It is neither \"*\" nor a list of names.");
+	return false;
+}
+
+/*
+ * A setting that cannot be read must be refused here, not at the first failure
+ * of a run.  Catching is safe: the parser only allocates.
+ */
+static bool
+check_default_retry(char **newval, void **extra, GucSource source)
+{
+	MemoryContext context = CurrentMemoryContext;
+	TdoRetryPolicy policy;
+	volatile bool ok = true;
+
+	if ((*newval)[0] == '\0')
+		return true;
+	PG_TRY();
+	{
+		Datum		j = DirectFunctionCall1(jsonb_in, CStringGetDatum(*newval));
+
+		(void) tdo_retry_parse(DatumGetJsonbP(j), &policy, ERROR);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		GUC_check_errdetail("%s", edata->message);
+		ok = false;
+	}
+	PG_END_TRY();
+	return ok;
+}
 
 void
 tdo_guc_init(bool preloading)
@@ -49,13 +120,13 @@ tdo_guc_init(bool preloading)
 							   "Databases whose tasks are run.",
 							   "\"*\" for every database that has the extension, or names separated by commas.",
 							   &tdo_databases,
-							   "*", PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
+							   "*", PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
 
 	DefineCustomStringVariable("triggerdo.default_retry",
 							   "Retry policy (JSON) of tasks defined without one.",
 							   "Empty means one attempt.",
 							   &tdo_default_retry,
-							   "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+							   "", PGC_SIGHUP, 0, check_default_retry, NULL, NULL);
 
 	DefineCustomIntVariable("triggerdo.executor_memory",
 							"Memory at which an executor is replaced by a fresh one.",

@@ -23,6 +23,9 @@ extern int	tdo_partitions_ahead;	/* days */
 extern int	tdo_serialization_retries;
 extern int	tdo_sweep_interval; /* s */
 
+/* does triggerdo.databases let this one in? Allocates in the current context. */
+extern bool tdo_database_listed(const char *name);
+
 extern void tdo_guc_init(bool preloading);
 
 #endif							/* TDO_GUC_H */

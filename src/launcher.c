@@ -24,12 +24,10 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 #include "bgw.h"
 #include "clock.h"
@@ -63,38 +61,19 @@ detach(int code, Datum arg)
 	LWLockRelease(tdo_shared->lock);
 }
 
-/* does triggerdo.databases let this one in? */
-static bool
-database_listed(const char *name)
-{
-	char	   *copy = pstrdup(tdo_databases ? tdo_databases : "*");
-	List	   *names;
-	ListCell   *lc;
-
-	if (strcmp(copy, "*") == 0)
-		return true;
-	if (!SplitIdentifierString(copy, ',', &names))
-	{
-		ereport(LOG,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("triggerdo.databases is not a list of names: \"%s\"", tdo_databases)));
-		return false;
-	}
-	foreach(lc, names)
-	{
-		if (strcmp(lfirst(lc), name) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* every database that can have a scheduler becomes wanted, unless it has one */
+/*
+ * Look at pg_database: entries of databases that are gone, or may not have a
+ * scheduler, are forgotten; with want_all every other becomes wanted, unless
+ * it has a scheduler.
+ */
 static void
-sweep(void)
+scan_databases(bool want_all)
 {
 	Relation	rel;
 	TableScanDesc scan;
 	HeapTuple	tuple;
+	List	   *allowed = NIL;
+	ListCell   *lc;
 
 	tdo_txn_begin();
 	(void) GetTransactionSnapshot();
@@ -104,14 +83,40 @@ sweep(void)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (!form->datallowconn || form->datistemplate ||
-			!database_listed(NameStr(form->datname)))
-			continue;
-		(void) tdo_database_want(form->oid);
+		if (form->datallowconn && !form->datistemplate &&
+			tdo_database_listed(NameStr(form->datname)))
+			allowed = lappend_oid(allowed, form->oid);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	tdo_txn_commit();
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < TDO_MAX_DATABASES; i++)
+	{
+		TdoDatabase *db = &tdo_shared->databases[i];
+
+		if ((db->state == TDO_DB_WANTED || db->state == TDO_DB_NONE) &&
+			!list_member_oid(allowed, db->database))
+			db->state = TDO_DB_UNUSED;
+	}
+	LWLockRelease(tdo_shared->lock);
+	if (want_all)
+	{
+		foreach(lc, allowed)
+			(void) tdo_database_want(lfirst_oid(lc));
+	}
+}
+
+static bool
+any_wanted(void)
+{
+	for (int i = 0; i < TDO_MAX_DATABASES; i++)
+	{
+		if (tdo_shared->databases[i].state == TDO_DB_WANTED)
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -256,10 +261,12 @@ tdo_launcher_main(Datum main_arg)
 		MemoryContextSwitchTo(context);
 		if (swept_us == 0 || now_us - swept_us >= tdo_sweep_interval * INT64CONST(1000000))
 		{
-			sweep();
+			scan_databases(true);
 			swept_us = now_us;
 		}
 		reap();
+		if (any_wanted())
+			scan_databases(false);
 		sleep_ms = start_wanted(sleep_ms);
 		pgstat_report_activity(STATE_IDLE, NULL);
 		tdo_bgw_sleep(sleep_ms, wait_event);

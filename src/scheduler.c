@@ -18,11 +18,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -39,6 +41,7 @@
 #include "store.h"
 #include "triggerdo.h"
 #include "txn.h"
+#include "wake.h"
 
 /* the clock may be set while we sleep: read it again at least so often */
 #define MAX_SLEEP_MS		60000
@@ -74,6 +77,7 @@ detach(int code, Datum arg)
 	{
 		database->pid = 0;
 		database->latch = NULL;
+		database->watching = false;
 		if (tdo_shared->launcher_latch)
 			SetLatch(tdo_shared->launcher_latch);
 	}
@@ -271,7 +275,8 @@ look(void)
 	long		sleep_ms = MAX_SLEEP_MS;
 
 	tdo_txn_begin();
-	if (tdo_objects_if_any() == NULL)
+	if (tdo_objects_if_any() == NULL ||
+		!tdo_database_listed(get_database_name(MyDatabaseId)))
 	{
 		tdo_txn_commit();
 		return -1;
@@ -296,6 +301,9 @@ look(void)
 
 	look_after_starting();
 
+	/* before the look: who commits after it finds this and sets the latch */
+	database->watching = false;
+	pg_memory_barrier();
 	tdo_txn_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	next = tdo_timer_next();
@@ -308,6 +316,8 @@ look(void)
 		look_after_owner(lfirst_oid(lc), now, &next);
 		sleep_ms = Min(sleep_ms, BUSY_SLEEP_MS);
 	}
+	database->watching = owners != NIL;
+	tdo_pools_keep(MyDatabaseId, owners);
 	PopActiveSnapshot();
 	tdo_txn_commit();
 
@@ -353,7 +363,8 @@ tdo_scheduler_main(Datum main_arg)
 		pgstat_report_activity(STATE_IDLE, NULL);
 		tdo_bgw_sleep(sleep_ms, wait_event_main);
 	}
-	/* no extension: forget the database until somebody announces it */
+	/* no extension, or not listed: until somebody announces or lists it */
 	tdo_database_set(database, TDO_DB_NONE, 0, NULL);
+	tdo_wake_everyone();		/* executors leave, too */
 	proc_exit(0);
 }

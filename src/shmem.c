@@ -433,6 +433,20 @@ tdo_pool_clear(Oid database, Oid role)
 	LWLockRelease(tdo_shared->lock);
 }
 
+void
+tdo_pools_keep(Oid database, List *roles)
+{
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < TDO_MAX_POOLS; i++)
+	{
+		TdoPool    *pool = &tdo_shared->pools[i];
+
+		if (pool->database == database && !list_member_oid(roles, pool->role))
+			memset(pool, 0, sizeof(*pool));
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
 bool
 tdo_pool_get(Oid database, Oid role, TdoPool *copy)
 {

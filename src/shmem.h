@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
@@ -49,6 +50,8 @@ typedef struct TdoDatabase
 	int			failures;		/* schedulers that ended early, in a row */
 	TimestampTz next_try;
 	pg_atomic_uint32 prepared;	/* an enqueue was prepared: look each second */
+	bool		watching;		/* the scheduler looks again in a moment
+								 * anyway */
 } TdoDatabase;
 
 typedef enum TdoSlotState
@@ -154,6 +157,9 @@ extern void tdo_pool_count(Oid database, Oid role, int wake, int64 stuck_us,
 extern bool tdo_pool_trouble(Oid database, Oid role, TimestampTz next_try,
 							 int failures, const char *reason);
 extern void tdo_pool_clear(Oid database, Oid role);
+
+/* forget the trouble of roles of the database that are not in the list (of oids) */
+extern void tdo_pools_keep(Oid database, List *roles);
 extern bool tdo_pool_get(Oid database, Oid role, TdoPool *copy);
 
 extern ConditionVariable *tdo_wait_bucket(const pg_uuid_t *run);

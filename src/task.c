@@ -27,13 +27,12 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "parser/parse_func.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/regproc.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
@@ -214,12 +213,12 @@ check_shape(Form_pg_proc proc, bool has_out, const char *name)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("%s is not a plain function", name),
 				 errhint(SHAPE_HINT)));
-	if (proc->proretset)
-		wrong_shape(name, "it returns a set");
-	if (has_out)
-		wrong_shape(name, "it has output arguments");
 	if (OidIsValid(proc->provariadic))
 		wrong_shape(name, "it is variadic");
+	if (has_out)
+		wrong_shape(name, "it has output arguments");
+	if (proc->proretset)
+		wrong_shape(name, "it returns a set");
 	if (proc->prorettype != JSONBOID && proc->prorettype != VOIDOID)
 		wrong_shape(name, psprintf("it returns %s", format_type_be(proc->prorettype)));
 	if (proc->pronargs > 0 && proc->proargtypes.values[0] != JSONBOID)
@@ -227,13 +226,123 @@ check_shape(Form_pg_proc proc, bool has_out, const char *name)
 								   format_type_be(proc->proargtypes.values[0])));
 }
 
-/* one of the functions with this name whose arguments a task could use */
-static Oid
-lookup_function(List *names, int nargs)
+/* every routine of that name that the current user's search_path finds */
+static FuncCandidateList
+candidates_of(List *names)
 {
-	Oid			argtype = JSONBOID;
+	return FuncnameGetCandidates(names, -1, NIL, false, false, false, true);
+}
 
-	return LookupFuncName(names, nargs, &argtype, true);
+/* the candidate with exactly no argument, or exactly one of type jsonb */
+static Oid
+exact_candidate(FuncCandidateList list, int nargs)
+{
+	for (; list != NULL; list = list->next)
+	{
+		if (list->nargs == nargs && (nargs == 0 || list->args[0] == JSONBOID))
+			return list->oid;
+	}
+	return InvalidOid;
+}
+
+static bool
+has_output_arguments(HeapTuple tuple)
+{
+	bool		isnull;
+	Datum		d = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargmodes, &isnull);
+	ArrayType  *modes;
+
+	if (isnull)
+		return false;
+	modes = DatumGetArrayTypeP(d);
+	for (int i = 0; i < ARR_DIMS(modes)[0]; i++)
+	{
+		char		mode = ((char *) ARR_DATA_PTR(modes))[i];
+
+		if (mode != PROARGMODE_IN && mode != PROARGMODE_VARIADIC)
+			return true;
+	}
+	return false;
+}
+
+/* nothing fits: say what is wrong with the first there is */
+static void
+complain_of(Oid fn, const char *run)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fn));
+	Form_pg_proc proc;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	check_shape(proc, has_output_arguments(tuple), run);
+	wrong_shape(run, psprintf("it takes %d arguments", proc->pronargs));
+}
+
+/* the argument list of a name like app.f(jsonb), or NULL; quotes may hide a parenthesis */
+static const char *
+find_arguments(const char *run)
+{
+	bool		quoted = false;
+
+	for (const char *c = run; *c; c++)
+	{
+		if (*c == '"')
+			quoted = !quoted;
+		else if (*c == '(' && !quoted)
+			return c;
+	}
+	return NULL;
+}
+
+static void
+bad_name(const char *run)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_NAME),
+			 errmsg("\"%s\" is not the name of a function that a task can run", run),
+			 errhint("Write it as app.send_email, or app.send_email(jsonb). " SHAPE_HINT)));
+}
+
+/* how many arguments "(...)" asks for */
+static int
+count_arguments(const char *list, const char *run)
+{
+	static const char *const one[] = {"(jsonb)", "(pg_catalog.jsonb)", "(payload jsonb)"};
+	char	   *squeezed = palloc(strlen(list) + 1);
+	int			n = 0;
+
+	for (const char *c = list; *c; c++)
+	{
+		/* a space counts only between two words */
+		if (*c != ' ' || (n > 0 && squeezed[n - 1] != '(' && c[1] != ' ' && c[1] != ')' && c[1] != '\0'))
+			squeezed[n++] = pg_tolower((unsigned char) *c);
+	}
+	squeezed[n] = '\0';
+	if (strcmp(squeezed, "()") == 0)
+		return 0;
+	for (int i = 0; i < lengthof(one); i++)
+	{
+		if (strcmp(squeezed, one[i]) == 0)
+			return 1;
+	}
+	bad_name(run);
+	return 0;					/* keep compiler quiet */
+}
+
+static List *
+split_name(const char *name, const char *run)
+{
+	List	   *parts;
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	if (!SplitIdentifierString(pstrdup(name), '.', &parts) ||
+		list_length(parts) < 1 || list_length(parts) > 2)
+		bad_name(run);
+	foreach(lc, parts)
+		names = lappend(names, makeString(lfirst(lc)));
+	return names;
 }
 
 /*
@@ -243,69 +352,29 @@ lookup_function(List *names, int nargs)
 static Oid
 parse_function(const char *run, int *nargs)
 {
-	const char *paren = strchr(run, '(');
-	List	   *names;
+	const char *list = find_arguments(run);
+	FuncCandidateList candidates;
 	Oid			fn;
 
-	if (paren != NULL && run[0] != '"')
+	if (list != NULL)
 	{
-		char	   *args = pstrdup(paren + 1);
-		int			len = strlen(args);
-
-		while (len > 0 && (args[len - 1] == ' ' || args[len - 1] == ')'))
-			args[--len] = '\0';
-		while (*args == ' ')
-			args++;
-		names = stringToQualifiedNameList(pnstrdup(run, paren - run)
-#if PG_VERSION_NUM >= 160000
-										  ,NULL
-#endif
-			);
-		if (*args == '\0')
-			*nargs = 0;
-		else if (pg_strcasecmp(args, "jsonb") == 0 ||
-				 pg_strcasecmp(args, "pg_catalog.jsonb") == 0 ||
-				 pg_strcasecmp(args, "payload jsonb") == 0)
-			*nargs = 1;
-		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("\"%s\" is not the name of a function that a task can run", run),
-					 errhint(SHAPE_HINT)));
-		return lookup_function(names, *nargs);
+		*nargs = count_arguments(list, run);
+		candidates = candidates_of(split_name(pnstrdup(run, list - run), run));
+		fn = exact_candidate(candidates, *nargs);
 	}
-	names = stringToQualifiedNameList(run
-#if PG_VERSION_NUM >= 160000
-									  ,NULL
-#endif
-		);
-	*nargs = 1;
-	fn = lookup_function(names, 1);
-	if (!OidIsValid(fn))
+	else
 	{
-		*nargs = 0;
-		fn = lookup_function(names, 0);
-	}
-	if (!OidIsValid(fn))
-	{
-		/* say what is wrong with the only one there is */
-		Oid			any = LookupFuncName(names, -1, NULL, true);
-
-		if (OidIsValid(any))
+		candidates = candidates_of(split_name(run, run));
+		*nargs = 1;
+		fn = exact_candidate(candidates, 1);
+		if (!OidIsValid(fn))
 		{
-			HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(any));
-
-			if (HeapTupleIsValid(tuple))
-			{
-				Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tuple);
-				bool		isnull;
-
-				(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargmodes, &isnull);
-				check_shape(proc, !isnull, run);
-				wrong_shape(run, psprintf("it takes %d arguments", proc->pronargs));
-			}
+			*nargs = 0;
+			fn = exact_candidate(candidates, 0);
 		}
 	}
+	if (!OidIsValid(fn) && candidates != NULL)
+		complain_of(candidates->oid, run);
 	return fn;
 }
 
@@ -337,6 +406,20 @@ tdo_task_set_function(TdoTask *task, const char *run)
 	ReleaseSysCache(tuple);
 }
 
+/* the task's owner must be able to name the function, whoever defines the task */
+static void
+check_schema(const char *schema, Oid role)
+{
+	Oid			nsp = get_namespace_oid(schema, true);
+
+	if (OidIsValid(nsp) && tdo_aclcheck_schema(nsp, role) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for schema %s", schema),
+				 errhint("The task's owner, \"%s\", needs USAGE on it.",
+						 GetUserNameFromId(role, true))));
+}
+
 void
 tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
 {
@@ -345,12 +428,12 @@ tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
 	char	   *name = psprintf("%s(%s)", tdo_task_function_name(task),
 								task->run_nargs ? "jsonb" : "");
 
-	/* a schema without USAGE is an error here, as in any call */
-	Oid			fn = lookup_function(names, task->run_nargs);
+	Oid			fn;
 	HeapTuple	tuple;
 	Form_pg_proc proc;
-	bool		no_modes;
 
+	check_schema(NameStr(task->run_schema), role);
+	fn = exact_candidate(candidates_of(names), task->run_nargs);
 	if (!OidIsValid(fn))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
@@ -360,8 +443,7 @@ tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", fn); /* can't happen */
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargmodes, &no_modes);
-	check_shape(proc, !no_modes, name);
+	check_shape(proc, has_output_arguments(tuple), name);
 	function->oid = fn;
 	function->language = proc->prolang;
 	function->result = proc->prorettype;

@@ -109,7 +109,7 @@ tdo_wake_launcher(void)
 
 /* a latch pointer that was read once stays valid memory: it lives in PGPROC */
 static void
-wake_scheduler(void)
+wake_scheduler(bool unless_watching)
 {
 	for (int i = 0; i < TDO_MAX_DATABASES; i++)
 	{
@@ -118,7 +118,8 @@ wake_scheduler(void)
 
 		if (db->database == MyDatabaseId && latch != NULL)
 		{
-			SetLatch(latch);
+			if (!unless_watching || !db->watching)
+				SetLatch(latch);
 			return;
 		}
 	}
@@ -134,7 +135,7 @@ mark_prepared(void)
 		if (db->database == MyDatabaseId && db->state != TDO_DB_UNUSED)
 			pg_atomic_write_u32(&db->prepared, 1);
 	}
-	wake_scheduler();
+	wake_scheduler(false);
 }
 
 static void
@@ -158,15 +159,14 @@ send_request(const WakeRequest *r)
 			tdo_pool_count(MyDatabaseId, r->owner, r->count, 0, &count);
 
 			/*
-			 * Busy executors look again before they rest.  The scheduler is
-			 * only needed to start the first; it watches a busy pool by
-			 * itself.
+			 * More runs than resting executors: the scheduler may have to
+			 * start one.  While it watches a busy pool it need not be told.
 			 */
-			if (count.alive == 0)
-				wake_scheduler();
+			if (count.woken < r->count)
+				wake_scheduler(true);
 			break;
 		case WAKE_TIMER:
-			wake_scheduler();
+			wake_scheduler(false);
 			break;
 		case WAKE_FINISHED:
 			if (pg_atomic_read_u32(&tdo_shared->waiters) > 0)
@@ -187,7 +187,7 @@ send_all(void)
 		send_request(&requests[i]);
 	if (overflow != InvalidSubTransactionId)
 	{
-		wake_scheduler();
+		wake_scheduler(false);
 		for (int i = 0; i < tdo_shared->nslots; i++)
 		{
 			TdoSlot    *slot = &tdo_shared->slots[i];
