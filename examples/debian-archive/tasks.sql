@@ -179,12 +179,12 @@ END
 $$;
 
 -- A pin is met as soon as the other package is through, mostly moments later, at the latest when the
--- archive is. So the first delay is short, the longest is a second (a chain of pins, of which the
+-- archive is. So the first delay is short, the longest is half a second (a chain of pins, of which the
 -- archive has some ten deep, then ends seconds after the rest), and the attempts are many: together
 -- they last far longer than the slowest machine needs, and only a pin that never can be met uses them up.
 SELECT triggerdo.define_task('index-package', run => 'app.index_package',
     retry => triggerdo.retry_policy(max_attempts => 1000, backoff => 'exponential',
-                                    min_delay => '100 ms', max_delay => '1 s')) AS task
+                                    min_delay => '100 ms', max_delay => '500 ms')) AS task
 UNION ALL
 SELECT triggerdo.define_task('archive-report', run => 'app.archive_report')
 UNION ALL
