@@ -17,7 +17,7 @@ OBJS = \
 	src/clock.o src/json.o src/retry.o src/failure.o \
 	src/guc.o src/shmem.o src/txn.o src/bgw.o src/wake.o \
 	src/store.o src/rows.o src/task.o src/ready.o src/transition.o \
-	src/session.o src/execute.o src/executor.o src/scheduler.o src/launcher.o \
+	src/session.o src/execute.o src/batch.o src/executor.o src/scheduler.o src/launcher.o \
 	src/api_task.o src/api_trigger.o src/api_run.o src/api_view.o \
 	src/triggerdo.o
 
@@ -39,7 +39,7 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 # The tests, in their order. The first one creates the extension, and so runs
 # before any other that is asked for by name.
 REGRESS   =
-ISOLATION =
+ISOLATION = claim claim-batch run-now run-now-claim cancel enqueue define-task first-of-day wait-for-run
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wmissing-prototypes $(if $(WERROR),-Werror)

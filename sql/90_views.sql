@@ -27,7 +27,8 @@ SELECT r.run_id, r.task,
        r.priority, r.created_at,
        CASE WHEN s.run_id IS NOT NULL THEN s.queued_at
             WHEN l.state OPERATOR(pg_catalog.=) 'q'
-            THEN pg_catalog.to_timestamp((l.order_key OPERATOR(pg_catalog./) 1000000.0)::float8)
+            THEN '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
+                 (l.order_key::float8 OPERATOR(pg_catalog.*) '1 microsecond'::interval)
                  OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => r.priority)
        END AS queued_at,
        coalesce(s.started_at, _triggerdo.in_hand_since(r.run_id)) AS started_at,
@@ -78,7 +79,8 @@ SELECT x.task,
   FROM (SELECT r.task, l.attempt AS failed,
                _triggerdo.derive_status(l.run_id, NULL, l.state, l.attempt) AS status,
                CASE WHEN l.state OPERATOR(pg_catalog.=) 'q'
-                    THEN pg_catalog.to_timestamp((l.order_key OPERATOR(pg_catalog./) 1000000.0)::float8)
+                    THEN '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
+                 (l.order_key::float8 OPERATOR(pg_catalog.*) '1 microsecond'::interval)
                          OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => r.priority) END AS queued_at
           FROM _triggerdo.live l
           JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id

@@ -208,10 +208,21 @@ tdo_sql_wait_for_run(PG_FUNCTION_ARGS)
 
 /* -------------------------------------------------------------------- run_now */
 
+/* its live row is locked by this very transaction, so the lock would not stop us */
+static bool
+inside_of(const pg_uuid_t *id)
+{
+	for (TdoCurrentRun *c = tdo_current_run(); c != NULL; c = c->outer)
+	{
+		if (memcmp(&c->run->run_id, id, UUID_LEN) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
- * The function runs as the task's owner, so the caller must be that very
- * role; its SET ROLE is refused meanwhile, because the session may be a
- * superuser's.
+ * The function runs as the task's owner, so the caller must be that very role:
+ * tdo_execute() sees to it that it becomes nobody else.
  */
 Datum
 tdo_sql_run_now(PG_FUNCTION_ARGS)
@@ -234,8 +245,7 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of task \"%s\"", run.task),
 				 errhint("A task runs as its owner: SET ROLE to it first.")));
-	if ((tdo_current_run() && memcmp(&tdo_current_run()->run->run_id, id, UUID_LEN) == 0) ||
-		!tdo_ready_claim_one(id, &live))
+	if (inside_of(id) || !tdo_ready_claim_one(id, &live))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run %s is not queued", uuid_text(id)),
@@ -247,7 +257,7 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 				 errmsg("task \"%s\" does not exist", run.task),
 				 errhint("It was dropped after the run was triggered.")));
 
-	tdo_execute(entry, &run, live.attempt + 1, true, &outcome);
+	tdo_execute(entry, &run, live.attempt + 1, &outcome);
 	if (outcome.ok)
 		tdo_finish(&live, TDO_COMPLETED, started, outcome.output, NULL);
 	else
@@ -276,15 +286,18 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 /* ----------------------------------------------------------------- cancel_run */
 
 /*
- * Lock the run unless it is being executed.  A run that shares a claim with
- * one being executed is free again in a moment.
+ * Lock the run unless it is being executed.  Other sessions' locks are waited
+ * for as any row lock is; a run that an executor has claimed along with others
+ * is polled for, because in a moment it is either begun or free.
  */
 static bool
 lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
 {
+	LockWaitPolicy policy = LockWaitSkip;
+
 	for (;;)
 	{
-		switch (tdo_live_lock(id, LockWaitSkip, live))
+		switch (tdo_live_lock(id, policy, live))
 		{
 			case TDO_LOCKED:
 				return true;
@@ -293,16 +306,25 @@ lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
 			case TDO_LOCK_BUSY:
 				break;
 		}
-		if (tdo_slot_find_run(id, NULL) == TDO_IN_HAND_RUNNING)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("run %s is executing: cancelling it is not supported yet",
-							uuid_text(id)),
-					 errhint("End its executor with pg_terminate_backend() (triggerdo.workers has the pid): the run is queued again.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 CANCEL_LOOK_MS, tdo_wait_event("TriggerdoCancel"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		switch (tdo_slot_find_run(id, NULL))
+		{
+			case TDO_IN_HAND_RUNNING:
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("run %s is executing: cancelling it is not supported yet",
+								uuid_text(id)),
+						 errhint("End its executor with pg_terminate_backend() (triggerdo.workers has the pid): the run is queued again.")));
+				break;
+			case TDO_IN_HAND_WAITING:
+				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								 CANCEL_LOOK_MS, tdo_wait_event("TriggerdoCancel"));
+				ResetLatch(MyLatch);
+				CHECK_FOR_INTERRUPTS();
+				break;
+			case TDO_NOT_IN_HAND:
+				policy = LockWaitBlock;
+				break;
+		}
 	}
 }
 
@@ -327,14 +349,14 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of task \"%s\"", run.task),
 				 errhint("Its owner may cancel its runs, and roles that are members of its owner.")));
-	if (tdo_current_run() && memcmp(&tdo_current_run()->run->run_id, id, UUID_LEN) == 0)
+	if (inside_of(id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("a run cannot cancel itself"),
 				 errhint("triggerdo.abort_run() ends it for good.")));
 	if (!lock_for_cancel(id, &live))
 		PG_RETURN_BOOL(false);
-	failure = tdo_failure_make(ERRCODE_QUERY_CANCELED, "TaskRunCancelledError", reason, NULL);
+	failure = tdo_failure_make(TDO_ERRCODE_CANCELED, "TaskRunCancelledError", reason, NULL);
 	tdo_finish(&live, TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(failure));
 	PG_RETURN_BOOL(true);
 }

@@ -100,6 +100,12 @@ tdo_bgw_sleep(long ms, uint32 wait_event)
 	(void) WaitLatch(MyLatch, events, ms, wait_event);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
+	tdo_bgw_reload();
+}
+
+void
+tdo_bgw_reload(void)
+{
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;

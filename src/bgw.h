@@ -35,4 +35,7 @@ extern void tdo_bgw_setup(void);
 /* sleep on the process latch until it is set or ms have gone by (-1: for ever); reloads the configuration when asked to */
 extern void tdo_bgw_sleep(long ms, uint32 wait_event);
 
+/* read the configuration again if that was asked for */
+extern void tdo_bgw_reload(void);
+
 #endif							/* TDO_BGW_H */

@@ -321,8 +321,7 @@ call_function(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 }
 
 void
-tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, bool pin_role,
-			TdoOutcome *outcome)
+tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome)
 {
 	TdoSubTxn	sub;
 	TdoRetryPolicy policy;
@@ -338,6 +337,7 @@ tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, bool pin_role,
 	here.attempt = attempt;
 	here.max_attempts = tdo_task_policy(entry->task.retry, run->max_attempts, &policy);
 	here.retry_at = 0;
+	here.outer = outer;
 
 	GetUserIdAndSecContext(&user, &sec_context);
 	nest_level = NewGUCNestLevel();
@@ -345,8 +345,9 @@ tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, bool pin_role,
 	current_run = &here;
 	PG_TRY();
 	{
-		if (pin_role)
-			SetUserIdAndSecContext(user, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		if (GetSessionUserId() != user)
+			SetUserIdAndSecContext(user, sec_context | SECURITY_LOCAL_USERID_CHANGE |
+								   SECURITY_RESTRICTED_OPERATION);
 		outcome->output = call_function(entry, run->payload, context);
 		SetUserIdAndSecContext(user, sec_context);
 		tdo_sub_commit(&sub);

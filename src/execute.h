@@ -35,6 +35,7 @@ typedef struct TdoCurrentRun
 	int			attempt;
 	int			max_attempts;
 	TimestampTz retry_at;		/* set by retry_run_at */
+	struct TdoCurrentRun *outer;	/* the run that called run_now, or NULL */
 } TdoCurrentRun;
 
 extern void tdo_execute_init(void); /* from _PG_init */
@@ -53,11 +54,13 @@ extern void tdo_entry_make_solo(TdoEntry *entry);
 
 /*
  * One attempt, in a subtransaction and a GUC nest level of its own.  Never
- * raises an error of the task: it is in the outcome.  pin_role: refuse SET
- * ROLE meanwhile (the session is not the owner's own).
+ * raises an error of the task: it is in the outcome.  In a session that is not
+ * the owner's own (run_now after SET ROLE) the task runs in a
+ * security-restricted operation: it cannot change the role, nor leave code
+ * behind that runs at commit.
  */
 extern void tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt,
-						bool pin_role, TdoOutcome *outcome);
+						TdoOutcome *outcome);
 
 extern TdoCurrentRun *tdo_current_run(void);
 

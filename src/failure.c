@@ -96,3 +96,22 @@ tdo_failure_is_transient(int sqlstate)
 	return sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
 		sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
 }
+
+bool
+tdo_failure_is_environment(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection exception */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient
+														 * resources */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object in use, lock
+														 * timeout */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+			return true;
+		default:
+			return false;
+	}
+}

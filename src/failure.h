@@ -37,4 +37,7 @@ extern void tdo_failure_raise(Jsonb *error) pg_attribute_noreturn();
 /* serialization failures and deadlocks: nobody's fault, tried again at once */
 extern bool tdo_failure_is_transient(int sqlstate);
 
+/* a full disk, no memory, a shutdown: not the run's doing, so later */
+extern bool tdo_failure_is_environment(int sqlstate);
+
 #endif							/* TDO_FAILURE_H */

@@ -476,48 +476,44 @@ tdo_timer_next(void)
 	return due;
 }
 
-/*
- * The live row is locked first, as everywhere; one that somebody holds (a
- * cancel not yet committed) keeps its timer for the next look.
- */
-static bool
-fire_one(const pg_uuid_t *id, TimestampTz due)
+/* a timer whose run is locked by us, or gone */
+typedef struct Due
 {
+	pg_uuid_t	id;
+	TimestampTz at;
+	bool		has_live;
 	TdoLive		live;
+} Due;
 
-	switch (tdo_live_lock(id, LockWaitSkip, &live))
+static void
+fire(Due *due)
+{
+	if (due->has_live && due->live.state == TDO_LIVE_DELAYED)
 	{
-		case TDO_LOCK_BUSY:
-			return false;
-		case TDO_LOCK_GONE:
-			break;
-		case TDO_LOCKED:
-			if (live.state == TDO_LIVE_DELAYED)
-			{
-				live.state = TDO_LIVE_QUEUED;
-				live.order_key = due;
-				tdo_live_update(&live);
-				tdo_wake_queued(live.owner);
-			}
-			break;
+		due->live.state = TDO_LIVE_QUEUED;
+		due->live.order_key = due->at;
+		tdo_live_update(&due->live);
+		tdo_wake_queued(due->live.owner);
 	}
-	tdo_timer_delete(id);
-	return true;
+	tdo_timer_delete(&due->id);
 }
 
+/*
+ * The live row is locked first, as everywhere.  One that somebody holds (a
+ * cancel not yet committed) keeps its timer for a later look, and must not
+ * keep the others back: the limit counts what can be fired.
+ */
 int
 tdo_timers_fire(TimestampTz now, int limit)
 {
 	const TdoObjects *o = tdo_objects();
 	Relation	rel = table_open(o->timer, RowExclusiveLock);
 	Relation	index = index_open(o->timer_due, AccessShareLock);
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * limit);
-	TimestampTz *dues = palloc(sizeof(TimestampTz) * limit);
+	Due		   *due = palloc(sizeof(Due) * limit);
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	ScanKeyData key;
 	int			n = 0;
-	int			fired = 0;
 
 	ScanKeyInit(&key, TIMER_DUE, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(now));
@@ -526,10 +522,15 @@ tdo_timers_fire(TimestampTz now, int limit)
 		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		bool		isnull;
+		TdoLock		lock;
 
 		CHECK_FOR_INTERRUPTS();
-		ids[n] = column_uuid(tuple, rel, TIMER_ID, &isnull);
-		dues[n] = column_time(tuple, rel, TIMER_DUE);
+		due[n].id = column_uuid(tuple, rel, TIMER_ID, &isnull);
+		due[n].at = column_time(tuple, rel, TIMER_DUE);
+		lock = tdo_live_lock(&due[n].id, LockWaitSkip, &due[n].live);
+		if (lock == TDO_LOCK_BUSY)
+			continue;
+		due[n].has_live = lock == TDO_LOCKED;
 		n++;
 	}
 	systable_endscan_ordered(scan);
@@ -537,12 +538,7 @@ tdo_timers_fire(TimestampTz now, int limit)
 	table_close(rel, NoLock);
 
 	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (fire_one(&ids[i], dues[i]))
-			fired++;
-	}
-	pfree(ids);
-	pfree(dues);
-	return fired;
+		fire(&due[i]);
+	pfree(due);
+	return n;
 }

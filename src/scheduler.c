@@ -67,6 +67,7 @@ static MemoryContext loop_context;
 static List *starting = NIL;	/* of Starting, in TopMemoryContext */
 static int	partitions_day = 0; /* the day for which partitions were looked
 								 * after */
+static int64 held_pause_ms = 10;
 static uint32 wait_event_main;
 
 static void
@@ -273,6 +274,7 @@ look(void)
 	List	   *owners;
 	ListCell   *lc;
 	long		sleep_ms = MAX_SLEEP_MS;
+	int			fired;
 
 	tdo_txn_begin();
 	if (tdo_objects_if_any() == NULL ||
@@ -283,7 +285,8 @@ look(void)
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
 	now = tdo_now();
-	if (tdo_timers_fire(now, TIMERS_AT_ONCE) == TIMERS_AT_ONCE)
+	fired = tdo_timers_fire(now, TIMERS_AT_ONCE);
+	if (fired == TIMERS_AT_ONCE)
 		sleep_ms = 0;
 	keep_partitions_ahead();
 	if (pg_atomic_read_u32(&database->prepared) != 0)
@@ -307,9 +310,14 @@ look(void)
 	tdo_txn_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	next = tdo_timer_next();
-	if (next != 0)
-		next = Max(next, now + 10000);	/* due but held by somebody: soon
-										 * again */
+	if (next == 0 || next > now || fired > 0)
+		held_pause_ms = 10;
+	else
+	{
+		/* due, but somebody holds it: look again, less and less often */
+		next = now + held_pause_ms * 1000;
+		held_pause_ms = Min(held_pause_ms * 2, 1000);
+	}
 	owners = tdo_ready_owners();
 	foreach(lc, owners)
 	{

@@ -3,9 +3,10 @@
  * session.c
  *	  A fresh session for each run, inside a process that lives on.
  *
- * Job: the parts of DISCARD ALL that are cheap, between runs; and to notice
- * what they cannot undo, so that the executor ends the batch there.
- * Called by: executor.
+ * Job: the parts of DISCARD ALL that are cheap, between runs; to notice what
+ * they cannot undo, so that the batch ends there; and that the role changed, so
+ * that the process does.
+ * Called by: batch.c.
  * Locks: releases advisory locks that runs left behind.
  * Crash: a session ends with its process.
  *
@@ -22,22 +23,28 @@
 #include "catalog/namespace.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/portal.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
+#include "guc.h"
 #include "session.h"
 #include "txn.h"
 
 static ProcessUtility_hook_type prev_utility = NULL;
 
+static Oid	session_role;
+static bool was_superuser;
+static bool role_changed = false;
+
 /* the mode of constraints cannot be put back to what each was */
 static bool constraints_set = false;
-
-static bool temp_used = false;
 
 static void
 watch_utility(PlannedStmt *pstmt, const char *query, bool readonly_tree,
@@ -52,9 +59,42 @@ watch_utility(PlannedStmt *pstmt, const char *query, bool readonly_tree,
 		standard_ProcessUtility(pstmt, query, readonly_tree, context, params, env, dest, qc);
 }
 
-void
-tdo_session_init(void)
+static void
+role_invalidated(Datum arg, int cacheid, uint32 hashvalue)
 {
+	role_changed = true;
+}
+
+bool
+tdo_session_still_fits(void)
+{
+	HeapTuple	tuple;
+
+	if (was_superuser && !tdo_allow_superuser_tasks)
+		return false;
+	if (!role_changed)
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(session_role));
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_authid form = (Form_pg_authid) GETSTRUCT(tuple);
+
+		/* stays set when it does not fit */
+		role_changed = (!form->rolcanlogin && !TDO_NOLOGIN_ALLOWED) ||
+			form->rolsuper != was_superuser;
+		ReleaseSysCache(tuple);
+	}
+	return !role_changed;
+}
+
+void
+tdo_session_init(Oid role)
+{
+	session_role = role;
+	tdo_txn_begin();
+	was_superuser = superuser_arg(role);
+	tdo_txn_commit();
+	CacheRegisterSyscacheCallback(AUTHOID, role_invalidated, (Datum) 0);
 	prev_utility = ProcessUtility_hook;
 	ProcessUtility_hook = watch_utility;
 }
@@ -75,9 +115,7 @@ tdo_session_between_runs(void)
 bool
 tdo_session_must_end_batch(void)
 {
-	if (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE)
-		temp_used = true;
-	return temp_used || constraints_set || tdo_holds_advisory_lock();
+	return (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE) || constraints_set || tdo_holds_advisory_lock();
 }
 
 void
@@ -95,10 +133,14 @@ tdo_session_reset(void)
 void
 tdo_session_drop_temp(void)
 {
-	if (!temp_used)
+	/*
+	 * the flags of the transaction that has just ended, deferred triggers and
+	 * all
+	 */
+	if (!(MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE))
 		return;
 	tdo_txn_begin();
 	ResetTempTableNamespace();
 	tdo_txn_commit();
-	temp_used = false;
+	MyXactFlags = 0;
 }

@@ -11,7 +11,13 @@
 #include "postgres.h"
 
 /* executors only: watch what user code does to its session */
-extern void tdo_session_init(void);
+extern void tdo_session_init(Oid role);
+
+/*
+ * Inside a transaction, as its first step: may this session still run the
+ * role's tasks?  What it took in at login cannot be renewed.
+ */
+extern bool tdo_session_still_fits(void);
 
 /* inside the transaction, between two runs that share it */
 extern void tdo_session_between_runs(void);

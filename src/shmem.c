@@ -110,6 +110,7 @@ static TdoDatabase *
 database_lookup(Oid database, bool make)
 {
 	TdoDatabase *unused = NULL;
+	TdoDatabase *spare = NULL;
 
 	for (int i = 0; i < TDO_MAX_DATABASES; i++)
 	{
@@ -119,7 +120,11 @@ database_lookup(Oid database, bool make)
 			return db;
 		if (db->state == TDO_DB_UNUSED && unused == NULL)
 			unused = db;
+		if (db->state == TDO_DB_NONE && spare == NULL)
+			spare = db;
 	}
+	if (unused == NULL)
+		unused = spare;
 	if (!make || unused == NULL)
 		return NULL;
 	unused->database = database;

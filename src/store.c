@@ -77,11 +77,21 @@ invalidate_objects(Datum arg, int cacheid, uint32 hashvalue)
 	objects_valid = false;
 }
 
+/* REINDEX CONCURRENTLY puts another index in the place of one of ours */
+static void
+invalidate_relation(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == objects.task || relid == objects.live ||
+		relid == objects.timer)
+		objects_valid = false;
+}
+
 void
 tdo_store_init(void)
 {
 	/* DROP EXTENSION drops the schema, and everything of ours has a schema */
 	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_objects, (Datum) 0);
+	CacheRegisterRelcacheCallback(invalidate_relation, (Datum) 0);
 }
 
 static void

@@ -20,7 +20,7 @@
 #define TDO_MAX_BATCH			60
 
 /* databases that may have the extension at the same time */
-#define TDO_MAX_DATABASES		128
+#define TDO_MAX_DATABASES		1024
 
 /* (database, role) pairs whose start trouble is remembered */
 #define TDO_MAX_POOLS			128
@@ -41,8 +41,9 @@
 #define TDO_EXPIRED				'E'
 #define TDO_TIMED_OUT			'T'
 
-/* SQLSTATEs of our own: abort_run() and retry_run_at() */
+/* SQLSTATEs of our own: abort_run(), retry_run_at(), and the error of a cancelled run */
 #define TDO_ERRCODE_ABORT		MAKE_SQLSTATE('T', 'D', '0', '0', '1')
 #define TDO_ERRCODE_RETRY_AT	MAKE_SQLSTATE('T', 'D', '0', '0', '2')
+#define TDO_ERRCODE_CANCELED	MAKE_SQLSTATE('T', 'D', '0', '0', '3')
 
 #endif							/* TRIGGERDO_H */

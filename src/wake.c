@@ -107,34 +107,48 @@ tdo_wake_launcher(void)
 	add_request(WAKE_LAUNCHER, InvalidOid, 0);
 }
 
-/* a latch pointer that was read once stays valid memory: it lives in PGPROC */
-static void
-wake_scheduler(bool unless_watching)
+/*
+ * This database's entry, without the lock: entries never move, and what is
+ * read of one that was given to another database wakes somebody for nothing.
+ */
+static TdoDatabase *
+my_database(void)
 {
-	for (int i = 0; i < TDO_MAX_DATABASES; i++)
-	{
-		TdoDatabase *db = &tdo_shared->databases[i];
-		Latch	   *latch = db->latch;
+	static TdoDatabase *mine = NULL;
 
-		if (db->database == MyDatabaseId && latch != NULL)
-		{
-			if (!unless_watching || !db->watching)
-				SetLatch(latch);
-			return;
-		}
-	}
-}
-
-static void
-mark_prepared(void)
-{
+	if (mine != NULL && mine->database == MyDatabaseId && mine->state != TDO_DB_UNUSED)
+		return mine;
 	for (int i = 0; i < TDO_MAX_DATABASES; i++)
 	{
 		TdoDatabase *db = &tdo_shared->databases[i];
 
 		if (db->database == MyDatabaseId && db->state != TDO_DB_UNUSED)
-			pg_atomic_write_u32(&db->prepared, 1);
+		{
+			mine = db;
+			return db;
+		}
 	}
+	return NULL;
+}
+
+/* a latch lives in PGPROC, so a pointer read once stays valid memory */
+static void
+wake_scheduler(bool unless_watching)
+{
+	TdoDatabase *db = my_database();
+	Latch	   *latch = db ? db->latch : NULL;
+
+	if (latch != NULL && !(unless_watching && db->watching))
+		SetLatch(latch);
+}
+
+static void
+mark_prepared(void)
+{
+	TdoDatabase *db = my_database();
+
+	if (db)
+		pg_atomic_write_u32(&db->prepared, 1);
 	wake_scheduler(false);
 }
 

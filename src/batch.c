@@ -1,0 +1,526 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch.c
+ *	  One batch of runs: claimed, run, recorded and committed together.
+ *
+ * Job: claim queued runs of a role, run each in a subtransaction, write their
+ * results in the same transaction, and commit; see to the runs for which that
+ * did not do.
+ * Called by: executor.
+ * Locks: live rows FOR UPDATE from the claim to the end of the transaction.
+ * Crash: the transaction is gone with its locks; the runs are queued as before.
+ *
+ * Runs share a transaction as long as they are known to be short; a task that
+ * is not known yet, or slow, or isolated, gets one of its own.  A batch whose
+ * commit fails is run again one by one, so that the culprit fails alone; so is
+ * a run that met a serialization failure or a deadlock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/pmsignal.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/uuid.h"
+
+#include "batch.h"
+#include "bgw.h"
+#include "clock.h"
+#include "compat.h"
+#include "execute.h"
+#include "guc.h"
+#include "ready.h"
+#include "session.h"
+#include "store.h"
+#include "transition.h"
+#include "triggerdo.h"
+#include "txn.h"
+
+/* half of PGPROC's cache: a run that follows may need several */
+#define SUBXIDS_ENOUGH		32
+
+#define MAX_ERROR_PAUSE_MS	5000
+
+/* how often a batch in hand is looked after from a timer */
+#define WATCH_MS			250
+
+/* what became of one transaction */
+typedef enum BatchEnd
+{
+	BATCH_EMPTY,				/* nothing was claimable */
+	BATCH_DONE,
+	BATCH_ALONE,				/* its first run wants a transaction of its
+								 * own */
+	BATCH_AGAIN,				/* nothing but serialization failures */
+	BATCH_COMMIT_FAILED,
+	BATCH_FAILED,				/* an error that is no task's */
+	BATCH_GONE					/* nothing more for this process to do */
+} BatchEnd;
+
+static Oid	role;
+static TdoSlot *slot;
+static TdoDatabase *database;
+static TdoReadyCursor cursor;
+static MemoryContext batch_context; /* reset before each transaction */
+static MemoryContext run_context;	/* reset before each run */
+static TimeoutId watch_timeout;
+static uint32 wait_event_pause;
+static double average_us;		/* of a run, for the size of the next batch */
+
+/* the transaction in hand, or the last one */
+static TdoLive claimed[TDO_MAX_BATCH];
+static int	nclaimed;
+static int	handling;			/* index of the run being seen to, or -1 */
+static pg_uuid_t done[TDO_MAX_BATCH];	/* run and recorded */
+static int	ndone;
+static pg_uuid_t again[TDO_MAX_BATCH];	/* met a serialization failure */
+static int	nagain;
+static TimestampTz last_started;	/* of the run executed last */
+static bool committing;
+static ErrorData *error;		/* of BATCH_COMMIT_FAILED and BATCH_FAILED */
+
+/* ------------------------------------------------------------ while user code runs */
+
+/*
+ * While a batch goes on: see that the postmaster lives (every wait does, but
+ * user code may not wait for hours), and let the scheduler see whether runs are
+ * queued behind us.  Runs in a signal handler.
+ */
+static void
+watch(void)
+{
+	Latch	   *scheduler = database->latch;
+
+	if (!PostmasterIsAliveInternal())
+	{
+		InterruptPending = true;
+		ProcDiePending = true;
+		SetLatch(MyLatch);
+		return;
+	}
+	if (scheduler != NULL && !database->watching)
+		SetLatch(scheduler);
+	enable_timeout_after(watch_timeout, WATCH_MS);
+}
+
+/*
+ * A cancel signal is for the user code that runs when it arrives: one that
+ * comes at another moment is dropped, and never reaches bookkeeping or the
+ * next run.
+ */
+static void
+allow_cancel(bool allow)
+{
+	QueryCancelPending = false;
+	QueryCancelHoldoffCount = allow ? 0 : 1;
+}
+
+/* ------------------------------------------------------------------ one run */
+
+static void
+report(const TdoRun *run)
+{
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out,
+														 UUIDPGetDatum(&run->run_id)));
+
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("triggerdo run %s of task %s", id, run->task));
+}
+
+/* may this run share the transaction with the runs before it? */
+static bool
+wants_own_transaction(TdoEntry *entry)
+{
+	double		us;
+
+	if (entry == NULL)
+		return false;			/* fails at once: its task is gone */
+	us = tdo_entry_duration(entry);
+	return tdo_entry_is_solo(entry) || us < 0 || us > tdo_batch_time * 500.0;
+}
+
+static void
+record(const TdoLive *live, const TdoRun *run, TdoEntry *entry,
+	   const TdoOutcome *outcome, TimestampTz started)
+{
+	TdoFailed	f = {0};
+
+	if (outcome->ok)
+	{
+		tdo_finish(live, TDO_COMPLETED, started, outcome->output, NULL);
+		return;
+	}
+	f.run = run;
+	f.task = entry ? tdo_entry_task(entry) : NULL;
+	f.failure = outcome->failure;
+	f.started_at = started;
+	f.retry_at = outcome->retry_at;
+	f.for_good = outcome->for_good;
+	tdo_fail(live, &f);
+}
+
+static void
+execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry,
+			bool last_try)
+{
+	TdoOutcome	outcome = {0};
+	TimestampTz started = tdo_now();
+	int64		begin = tdo_monotonic_us();
+	int64		us;
+
+	last_started = started;
+	tdo_slot_set_current(slot, index, started);
+	SetCurrentStatementStartTimestamp();
+	if (entry == NULL)
+		outcome.failure = tdo_failure_make(ERRCODE_UNDEFINED_OBJECT, "TaskNotFoundError",
+										   psprintf("task \"%s\" does not exist", run->task),
+										   "It was dropped after the run was triggered. Define it again, and trigger it again.");
+	else
+	{
+		allow_cancel(true);
+		tdo_execute(entry, run, live->attempt + 1, &outcome);
+		allow_cancel(false);
+	}
+
+	if (!outcome.ok && !last_try && tdo_failure_is_transient(outcome.failure->sqlstate))
+	{
+		/* a batch holds the locks of several runs: not the next time */
+		if (entry && ndone > 0)
+			tdo_entry_make_solo(entry);
+		again[nagain++] = live->run_id;
+		return;
+	}
+	record(live, run, entry, &outcome, started);
+	done[ndone++] = live->run_id;
+
+	us = tdo_monotonic_us() - begin;
+	if (entry)
+		tdo_entry_measured(entry, us);
+	average_us += (us - average_us) * 0.2;
+}
+
+/* ---------------------------------------------------------- one transaction */
+
+static bool
+batch_is_full(int64 begin)
+{
+	return tdo_monotonic_us() - begin > tdo_batch_time * 1000L ||
+		MyProc->subxidStatus.count >= SUBXIDS_ENOUGH ||
+		MyProc->subxidStatus.overflowed ||
+		tdo_session_must_end_batch();
+}
+
+/* the claimed runs, in order, as far as they may share this transaction */
+static BatchEnd
+run_claimed(bool last_try)
+{
+	int64		begin = tdo_monotonic_us();
+
+	for (int i = 0; i < nclaimed; i++)
+	{
+		TdoRun		run;
+		TdoLive		live;
+		TdoEntry   *entry;
+
+		CHECK_FOR_INTERRUPTS();
+		handling = i;
+		MemoryContextReset(run_context);
+		MemoryContextSwitchTo(run_context);
+
+		/* a run before it, in this transaction, may have cancelled it */
+		if (!tdo_live_get(&claimed[i].run_id, &live) ||
+			!ItemPointerEquals(&live.tid, &claimed[i].tid))
+			continue;
+		if (!tdo_run_get(&live.run_id, &run))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("a queued run has no row in %s.run", TDO_PRIVATE_SCHEMA)));
+		entry = tdo_entry_get(run.task, run.owner);
+		if (wants_own_transaction(entry))
+		{
+			if (ndone + nagain > 0)
+				break;
+			if (nclaimed > 1)
+				return BATCH_ALONE;
+		}
+		report(&run);
+		execute_one(i, &live, &run, entry, last_try);
+		if (batch_is_full(begin) || (entry && tdo_entry_is_solo(entry)))
+			break;
+		tdo_session_between_runs();
+	}
+	handling = -1;
+	return ndone > 0 || nagain == 0 ? BATCH_DONE : BATCH_AGAIN;
+}
+
+/* the whole transaction; errors of the tasks are in the rows, others are raised */
+static BatchEnd
+batch_transaction(int limit, const pg_uuid_t *only, bool last_try)
+{
+	BatchEnd	end;
+
+	tdo_txn_begin();
+	if (!tdo_session_still_fits() || tdo_objects_if_any() == NULL)
+	{
+		tdo_txn_commit();
+		return BATCH_GONE;
+	}
+	tdo_session_reset();
+	PushActiveSnapshot(GetTransactionSnapshot());
+
+	/* a frozen snapshot is not for sharing */
+	if (IsolationUsesXactSnapshot())
+		limit = 1;
+	if (only)
+		nclaimed = tdo_ready_claim_one(only, &claimed[0]) ? 1 : 0;
+	else
+		nclaimed = tdo_ready_claim(role, limit, claimed, &cursor);
+	if (nclaimed == 0)
+	{
+		PopActiveSnapshot();
+		tdo_txn_commit();
+		return BATCH_EMPTY;
+	}
+	if (slot->state != TDO_SLOT_BUSY)
+		tdo_slot_set_state(slot, TDO_SLOT_BUSY);
+	for (int i = 0; i < nclaimed; i++)
+		done[i] = claimed[i].run_id;
+	tdo_slot_set_batch(slot, nclaimed, done);
+
+	enable_timeout_after(watch_timeout, WATCH_MS);
+	end = run_claimed(last_try);
+	disable_timeout(watch_timeout, false);
+
+	MemoryContextSwitchTo(batch_context);
+	PopActiveSnapshot();
+	if (end == BATCH_ALONE || end == BATCH_AGAIN)
+	{
+		tdo_txn_abort();
+		return end;
+	}
+	committing = true;
+	allow_cancel(true);			/* deferred triggers are user code */
+	tdo_txn_commit();
+	allow_cancel(false);
+	committing = false;
+	slot->runs_done += ndone;
+	return BATCH_DONE;
+}
+
+static BatchEnd
+one_transaction(int limit, const pg_uuid_t *only, bool last_try)
+{
+	volatile BatchEnd end = BATCH_FAILED;
+
+	nclaimed = ndone = nagain = 0;
+	handling = -1;
+	committing = false;
+	error = NULL;
+	MemoryContextReset(batch_context);
+	MemoryContextSwitchTo(batch_context);
+	PG_TRY();
+	{
+		end = batch_transaction(limit, only, last_try);
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(batch_context);
+		error = CopyErrorData();
+		FlushErrorState();
+		allow_cancel(false);
+		disable_timeout(watch_timeout, false);
+		tdo_txn_abort();
+		tdo_execute_reset();
+		RESUME_INTERRUPTS();
+		end = committing ? BATCH_COMMIT_FAILED : BATCH_FAILED;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(batch_context);
+	tdo_slot_set_batch(slot, 0, NULL);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	tdo_session_drop_temp();
+	return end;
+}
+
+/* ---------------------------------------------------- when that did not do it */
+
+/* say it, at most once a second, and try later: nothing is lost */
+static void
+pause_after(const ErrorData *edata)
+{
+	static int	pause_ms = 0;
+	static int64 last_us = 0;
+	int64		now = tdo_monotonic_us();
+
+	if (now - last_us > 2 * MAX_ERROR_PAUSE_MS * 1000L)
+		pause_ms = 0;
+	if (!tdo_failure_is_transient(edata->sqlerrcode) && now - last_us > 1000000)
+		ereport(LOG,
+				(errcode(edata->sqlerrcode),
+				 errmsg("triggerdo executor could not run a batch: %s", edata->message),
+				 errdetail("Its runs stay queued.")));
+	last_us = now;
+	pause_ms = Min(Max(10, pause_ms * 2), MAX_ERROR_PAUSE_MS);
+	tdo_bgw_sleep(pause_ms, wait_event_pause);
+}
+
+/*
+ * What the run did is rolled back and its error known: record it as the run's
+ * failure, in a transaction of its own.
+ */
+static void
+record_outside(const pg_uuid_t *id, const ErrorData *edata)
+{
+	TdoOutcome	outcome = {0};
+	TdoRun		run;
+	TdoLive		live;
+
+	outcome.failure = tdo_failure_from_error(edata);
+	PG_TRY();
+	{
+		tdo_txn_begin();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		if (tdo_ready_claim_one(id, &live) && tdo_run_get(id, &run))
+		{
+			TdoEntry   *entry = tdo_entry_get(run.task, run.owner);
+
+			/* its runs need not spoil another batch */
+			if (entry)
+				tdo_entry_make_solo(entry);
+			record(&live, &run, entry, &outcome, last_started);
+		}
+		PopActiveSnapshot();
+		tdo_txn_commit();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *second;
+
+		MemoryContextSwitchTo(batch_context);
+		second = CopyErrorData();
+		FlushErrorState();
+		allow_cancel(false);
+		tdo_txn_abort();
+		pause_after(second);
+	}
+	PG_END_TRY();
+}
+
+/* an error of ours while a run was seen to is that run's, unless the machine is to blame */
+static void
+bookkeeping_failed(void)
+{
+	if (handling >= 0 && !tdo_failure_is_environment(error->sqlerrcode))
+		record_outside(&claimed[handling].run_id, error);
+	else
+		pause_after(error);
+}
+
+/*
+ * One run in transactions of its own, as often as the budget of serialization
+ * failures allows; the last try's is an ordinary failure.
+ */
+static void
+run_alone(const pg_uuid_t *id, int tries)
+{
+	for (;; tries++)
+	{
+		bool		last_try = tries >= tdo_serialization_retries;
+
+		switch (one_transaction(1, id, last_try))
+		{
+			case BATCH_AGAIN:
+				break;
+			case BATCH_COMMIT_FAILED:
+				if (tdo_failure_is_transient(error->sqlerrcode) && !last_try)
+					break;
+				record_outside(id, error);
+				return;
+			case BATCH_FAILED:
+				bookkeeping_failed();
+				return;
+			case BATCH_EMPTY:	/* somebody else has it, or it is final */
+			case BATCH_DONE:
+			case BATCH_ALONE:
+			case BATCH_GONE:
+				return;
+		}
+		/* 1 to 2 ms, then twice that, and so on: two of a kind drift apart */
+		tdo_bgw_sleep((1 + tdo_random_uint64() % 2) << Min(tries, 6), wait_event_pause);
+	}
+}
+
+static void
+run_each_alone(const pg_uuid_t *ids, int n, int tries)
+{
+	pg_uuid_t	list[TDO_MAX_BATCH];
+
+	/* the originals are the next transaction's */
+	memcpy(list, ids, n * sizeof(pg_uuid_t));
+	for (int i = 0; i < n; i++)
+		run_alone(&list[i], tries);
+}
+
+static int
+batch_size(void)
+{
+	double		fits = tdo_batch_time * 1000.0 / Max(average_us, 1.0);
+
+	return (int) Max(1.0, Min(fits, (double) TDO_MAX_BATCH));
+}
+
+TdoBatchEnd
+tdo_batch_run(void)
+{
+	switch (one_transaction(batch_size(), NULL, tdo_serialization_retries == 0))
+	{
+		case BATCH_EMPTY:
+			return TDO_BATCH_EMPTY;
+		case BATCH_GONE:
+			return TDO_BATCH_GONE;
+		case BATCH_DONE:
+		case BATCH_AGAIN:
+			run_each_alone(again, nagain, 1);
+			break;
+		case BATCH_ALONE:
+			run_each_alone(&claimed[0].run_id, 1, 0);
+			break;
+		case BATCH_COMMIT_FAILED:
+			if (ndone > 1 || tdo_failure_is_transient(error->sqlerrcode))
+				run_each_alone(done, ndone, ndone > 1 ? 0 : 1);
+			else
+				record_outside(&done[0], error);
+			break;
+		case BATCH_FAILED:
+			bookkeeping_failed();
+			break;
+	}
+	return TDO_BATCH_DONE;
+}
+
+void
+tdo_batch_init(Oid my_role, TdoSlot *my_slot, TdoDatabase *my_database)
+{
+	role = my_role;
+	slot = my_slot;
+	database = my_database;
+	wait_event_pause = tdo_wait_event("TriggerdoExecutorPause");
+	watch_timeout = RegisterTimeout(USER_TIMEOUT, watch);
+	batch_context = AllocSetContextCreate(TopMemoryContext, "triggerdo batch",
+										  ALLOCSET_DEFAULT_SIZES);
+	run_context = AllocSetContextCreate(TopMemoryContext, "triggerdo run",
+										ALLOCSET_DEFAULT_SIZES);
+	average_us = tdo_batch_time * 1000.0;
+	tdo_session_init(role);
+	allow_cancel(false);
+}
