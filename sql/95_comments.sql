@@ -90,7 +90,8 @@ COMMENT ON PROCEDURE triggerdo.trigger_and_wait(text, jsonb, jsonb, jsonb, text)
 COMMENT ON FUNCTION triggerdo.run_now(uuid) IS
 'Runs a queued run at once, as an executor would, in the caller''s session and transaction; gives the object of wait_for_run. '
 'For tests: BEGIN, trigger_task, run_now, look, ROLLBACK. A failure is recorded and not raised; when it is to be retried, '
-'the object has that attempt''s error and the run is DELAYED or QUEUED again. SET ROLE is refused meanwhile. '
+'the object has that attempt''s error and the run is DELAYED or QUEUED again. In a session that was not logged in as the owner '
+'it is a security-restricted operation: no SET ROLE, no temporary tables, no deferred triggers. '
 'Errors: 55000 the run is not queued (delayed, in hand, final); 42501 current_user is not the owner itself; '
 '02000 no such run; 42704 its task was dropped; 57014 the caller was cancelled: nothing is recorded.';
 
@@ -146,7 +147,7 @@ COMMENT ON VIEW triggerdo.workers IS
 'The launcher, the schedulers, the executors of roles that the current user is a member of, and why a role''s executors cannot start. '
 'kind: launcher, scheduler, executor. state: running, not running; starting, idle, busy, leaving; cannot start. '
 'run_id: being called now. since: of the state, or of the run. runs_done: by this executor. '
-'reason, next_try: of "cannot start"; the row goes when an executor of that role has started. '
+'reason, next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
 'All databases of the server are shown. Errors: 55000 where triggerdo was not preloaded.';
 
 COMMENT ON VIEW triggerdo.stats IS

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/condition_variable.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -35,6 +36,7 @@
 #include "task.h"
 #include "transition.h"
 #include "triggerdo.h"
+#include "wake.h"
 
 PG_FUNCTION_INFO_V1(tdo_sql_run_result);
 PG_FUNCTION_INFO_V1(tdo_sql_wait_for_run);
@@ -116,49 +118,54 @@ look_for_result(const pg_uuid_t *id, TdoResult *result)
 }
 
 static void
-stop_waiting(void)
+stop_waiting(int code, Datum arg)
 {
 	ConditionVariableCancelSleep();
 	pg_atomic_fetch_sub_u32(&tdo_shared->waiters, 1);
 }
 
-bool
-tdo_wait_until_final(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
+static bool
+wait_loop(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
 {
 	ConditionVariable *cv = tdo_wait_bucket(id);
 	int64		begin = tdo_monotonic_us();
 	uint32		wait_event = tdo_wait_event("TriggerdoRunWait");
+
+	ConditionVariablePrepareToSleep(cv);
+	for (;;)
+	{
+		int64		left = LOOK_EVERY_MS;
+		bool		found = look_for_result(id, result);
+
+		/* nor may a snapshot of the catalogs be held asleep */
+		InvalidateCatalogSnapshot();
+		if (found)
+			return true;
+		if (timeout_ms >= 0)
+		{
+			left = timeout_ms - (tdo_monotonic_us() - begin) / 1000;
+			if (left <= 0)
+				return false;
+			left = Min(left, LOOK_EVERY_MS);
+		}
+		/* serves interrupts; wakes early for nothing now and then */
+		(void) ConditionVariableTimedSleep(cv, (long) left, wait_event);
+	}
+}
+
+bool
+tdo_wait_until_final(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
+{
 	volatile bool found = false;
 
 	pg_atomic_fetch_add_u32(&tdo_shared->waiters, 1);
-	PG_TRY();
+	/* also when the session is terminated */
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	{
-		ConditionVariablePrepareToSleep(cv);
-		for (;;)
-		{
-			int64		left = LOOK_EVERY_MS;
-
-			found = look_for_result(id, result);
-			/* nor may a snapshot of the catalogs be held asleep */
-			InvalidateCatalogSnapshot();
-			if (found)
-				break;
-			if (timeout_ms >= 0)
-			{
-				left = timeout_ms - (tdo_monotonic_us() - begin) / 1000;
-				if (left <= 0)
-					break;
-				left = Min(left, LOOK_EVERY_MS);
-			}
-			/* serves interrupts; wakes early for nothing now and then */
-			(void) ConditionVariableTimedSleep(cv, (long) left, wait_event);
-		}
+		found = wait_loop(id, timeout_ms, result);
 	}
-	PG_FINALLY();
-	{
-		stop_waiting();
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
+	stop_waiting(0, (Datum) 0);
 	return found;
 }
 
@@ -192,7 +199,7 @@ tdo_sql_wait_for_run(PG_FUNCTION_ARGS)
 		if (tdo_live_get(id, &live) && TransactionIdIsCurrentTransactionId(live.xmin))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("run %s was triggered by the current transaction and cannot start before it ends",
+					 errmsg("run %s was triggered or changed by the current transaction and cannot start before it ends",
 							uuid_text(id)),
 					 errhint("Commit first, or CALL triggerdo.trigger_and_wait() outside a transaction block.")));
 		if (tdo_current_run() != NULL)
@@ -250,6 +257,7 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run %s is not queued", uuid_text(id)),
 				 errhint("It is delayed, in an executor's hand, or final: see triggerdo.runs.")));
+	tdo_wake_if_rolled_back();
 	entry = tdo_entry_get(run.task, run.owner);
 	if (entry == NULL)
 		ereport(ERROR,
@@ -262,8 +270,13 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 		tdo_finish(&live, TDO_COMPLETED, started, outcome.output, NULL);
 	else
 	{
-		/* the caller's own cancel is no failure of the run */
-		if (outcome.edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		/*
+		 * The caller's own cancel is no failure of the run; and a
+		 * serialization failure or deadlock is for the caller's transaction
+		 * to try again, as an executor would.
+		 */
+		if (outcome.edata->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			tdo_failure_is_transient(outcome.edata->sqlerrcode))
 			ReThrowError(outcome.edata);
 		failed.run = &run;
 		failed.task = tdo_entry_task(entry);
@@ -356,6 +369,7 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 				 errhint("triggerdo.abort_run() ends it for good.")));
 	if (!lock_for_cancel(id, &live))
 		PG_RETURN_BOOL(false);
+	tdo_wake_if_rolled_back();
 	failure = tdo_failure_make(TDO_ERRCODE_CANCELED, "TaskRunCancelledError", reason, NULL);
 	tdo_finish(&live, TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(failure));
 	PG_RETURN_BOOL(true);

@@ -392,6 +392,7 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 	Datum	   *values;
 	bool	   *nulls;
 	Datum	   *ids;
+	MemoryContext item_context;
 	int			n;
 
 	tdo_require_arg(fcinfo, 0, "task");
@@ -406,15 +407,20 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 
 	tdo_new_run_id(batch.data);
 	ids = palloc(sizeof(Datum) * Max(n, 1));
+	item_context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo item",
+										 ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i++)
 	{
 		pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+		MemoryContext context = MemoryContextSwitchTo(item_context);
 
 		CHECK_FOR_INTERRUPTS();
 		fill_enqueue(&e, &task, nulls[i] ? NULL : DatumGetJsonbP(values[i]), &o);
 		e.batch = &batch;
 		*id = tdo_enqueue(&e);
 		ids[i] = UUIDPGetDatum(id);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(item_context);
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
@@ -481,6 +487,7 @@ tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
 	JsonbIteratorToken tok;
 	JsonbValue	v;
 	pg_uuid_t	batch;
+	MemoryContext item_context;
 	int			index = 0;
 
 	tdo_require_arg(fcinfo, 0, "items");
@@ -491,6 +498,8 @@ tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
 				"An item is {\"task\": \"...\", \"payload\": ..., \"options\": {...}}.");
 	store = tdo_begin_rows(fcinfo, &tupdesc);
 	tdo_new_run_id(batch.data);
+	item_context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo item",
+										 ALLOCSET_DEFAULT_SIZES);
 	it = JsonbIteratorInit(&items->root);
 	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
@@ -498,10 +507,15 @@ tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
 		Datum		values[4];
 		bool		nulls[4] = {false};
 
+		MemoryContext context;
+
 		if (tok != WJB_ELEM)
 			continue;
 		CHECK_FOR_INTERRUPTS();
+		context = MemoryContextSwitchTo(item_context);
 		id = trigger_item(index, JsonbValueToJsonb(&v), &batch);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(item_context);
 		values[0] = UUIDPGetDatum(&batch);
 		values[1] = Int32GetDatum(index++);
 		values[2] = UUIDPGetDatum(&id);

@@ -312,6 +312,8 @@ batch_transaction(int limit, const pg_uuid_t *only, bool last_try)
 	tdo_txn_commit();
 	allow_cancel(false);
 	committing = false;
+	if (slot->runs_done == 0)
+		tdo_pool_clear(MyDatabaseId, role); /* it does work */
 	slot->runs_done += ndone;
 	return BATCH_DONE;
 }

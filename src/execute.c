@@ -26,7 +26,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -54,6 +53,7 @@ struct TdoEntry
 	SPIPlanPtr	plan;			/* language sql */
 	bool		resolved;
 	uint64		proc_changes;	/* functions' count when it was resolved */
+	int			busy;			/* calls going on with flinfo or plan */
 	double		duration_us;
 	bool		solo;
 };
@@ -61,6 +61,7 @@ struct TdoEntry
 static HTAB *entries = NULL;
 static uint64 proc_changes = 1;
 static uint64 task_changes = 1;
+static Oid	task_relation = InvalidOid;
 static TdoCurrentRun *current_run = NULL;
 
 /* ------------------------------------------------------------ remembered tasks */
@@ -74,8 +75,17 @@ proc_changed(Datum arg, int cacheid, uint32 hashvalue)
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	/* not asked of tdo_objects: no catalog access in a callback */
-	task_changes++;
+	/* no catalog access in a callback: the oid is the one last used */
+	if (!OidIsValid(relid) || relid == task_relation)
+		task_changes++;
+}
+
+/* whatever ended the transaction, no run is current any more */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		tdo_execute_reset();
 }
 
 void
@@ -84,15 +94,19 @@ tdo_execute_init(void)
 	CacheRegisterSyscacheCallback(PROCOID, proc_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, proc_changed, (Datum) 0);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	RegisterXactCallback(transaction_ended, NULL);
 }
 
+/* a call going on keeps what it uses: then only a later one resolves anew */
 static void
 forget_function(TdoEntry *entry)
 {
+	entry->resolved = false;
+	if (entry->busy > 0)
+		return;
 	if (entry->plan)
 		SPI_freeplan(entry->plan);
 	entry->plan = NULL;
-	entry->resolved = false;
 	MemoryContextReset(entry->fn_context);
 }
 
@@ -128,6 +142,7 @@ get_entry(const char *task)
 
 	if (entries == NULL)
 		make_table();
+	task_relation = tdo_objects()->task;
 	entry = hash_search(entries, task, HASH_FIND, NULL);
 	if (entry && entry->task_changes == task_changes)
 		return entry;
@@ -149,6 +164,7 @@ get_entry(const char *task)
 		entry->context = NULL;
 		entry->plan = NULL;
 		entry->resolved = false;
+		entry->busy = 0;
 		entry->duration_us = -1;
 		entry->solo = false;
 		entry->fn_context = AllocSetContextCreate(TopMemoryContext, "triggerdo function",
@@ -220,19 +236,24 @@ resolve(TdoEntry *entry)
 	uint64		changes = proc_changes;
 	char	   *sql;
 
+	/* our own call is counted already, and has not begun */
+	Assert(entry->busy == 1);
+	entry->busy = 0;
 	forget_function(entry);
+	entry->busy = 1;
 	tdo_task_resolve(&entry->task, GetUserId(), &entry->function);
 	if (entry->function.language == SQLlanguageId)
 	{
 		Oid			argtype = JSONBOID;
+		SPIPlanPtr	plan;
 
 		sql = psprintf("SELECT %s(%s)", tdo_task_function_name(&entry->task),
 					   entry->task.run_nargs ? "$1" : "");
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "could not connect to SPI");	/* can't happen */
-		entry->plan = SPI_prepare(sql, entry->task.run_nargs, &argtype);
-		if (entry->plan == NULL || SPI_keepplan(entry->plan) != 0)
+		SPI_connect();
+		plan = SPI_prepare(sql, entry->task.run_nargs, &argtype);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare \"%s\"", sql);	/* can't happen */
+		entry->plan = plan;
 		SPI_finish();
 	}
 	else
@@ -271,7 +292,6 @@ static Jsonb *
 call_by_fmgr(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 {
 	LOCAL_FCINFO(fcinfo, 1);
-	PgStat_FunctionCallUsage usage;
 	Jsonb	   *output = NULL;
 	Datum		d;
 
@@ -279,9 +299,7 @@ call_by_fmgr(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 							 InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = JsonbPGetDatum(payload);
 	fcinfo->args[0].isnull = false;
-	pgstat_init_function_usage(fcinfo, &usage);
 	d = FunctionCallInvoke(fcinfo);
-	pgstat_end_function_usage(&usage, true);
 
 	/* a void function gives a non-null zero: never to be read as a pointer */
 	if (entry->function.result == JSONBOID && !fcinfo->isnull)
@@ -320,8 +338,8 @@ call_function(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 	return output;
 }
 
-void
-tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome)
+static void
+execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome)
 {
 	TdoSubTxn	sub;
 	TdoRetryPolicy policy;
@@ -343,6 +361,7 @@ tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome
 	nest_level = NewGUCNestLevel();
 	tdo_sub_begin(&sub);
 	current_run = &here;
+	entry->busy++;
 	PG_TRY();
 	{
 		if (GetSessionUserId() != user)
@@ -363,6 +382,7 @@ tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome
 		entry->resolved = false;
 	}
 	PG_END_TRY();
+	entry->busy--;
 	current_run = outer;
 	AtEOXact_GUC(false, nest_level);
 
@@ -376,6 +396,32 @@ tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome
 	}
 }
 
+void
+tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome)
+{
+	TdoEntry	own;
+
+	if (entry->busy == 0)
+	{
+		execute_entry(entry, run, attempt, outcome);
+		return;
+	}
+
+	/*
+	 * A task that runs itself (run_now): the call outside is in the middle of
+	 * what the entry holds, so this one has a function of its own.
+	 */
+	own = *entry;
+	own.fn_context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo nested function",
+										   ALLOCSET_SMALL_SIZES);
+	own.plan = NULL;
+	own.resolved = false;
+	own.busy = 0;
+	execute_entry(&own, run, attempt, outcome);
+	forget_function(&own);
+	MemoryContextDelete(own.fn_context);
+}
+
 TdoCurrentRun *
 tdo_current_run(void)
 {
@@ -385,5 +431,13 @@ tdo_current_run(void)
 void
 tdo_execute_reset(void)
 {
+	HASH_SEQ_STATUS seq;
+	TdoEntry   *entry;
+
+	if (current_run == NULL)
+		return;
 	current_run = NULL;
+	hash_seq_init(&seq, entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		entry->busy = 0;
 }

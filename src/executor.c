@@ -37,13 +37,21 @@ static uint32 wait_event_idle;
 static void
 leave_slot(int code, Datum arg)
 {
-	TdoDatabase *db;
+	TdoPool		pool = {0};
 
+	/* with runs in hand it was ended: do not begin them again in a loop */
+	if (slot->nruns > 0)
+	{
+		(void) tdo_pool_get(args.database, args.role, &pool);
+		(void) tdo_pool_trouble(args.database, args.role,
+								tdo_now() + (INT64CONST(100000) << Min(pool.failures, 9)),
+								pool.failures + 1,
+								"an executor was ended in the middle of a run; the server log has the reason");
+	}
 	tdo_slot_release(args.slot, args.generation);
 	/* a run may have been queued for us a moment ago */
-	db = tdo_database_find(args.database);
-	if (db && db->latch)
-		SetLatch(db->latch);
+	if (database->latch)
+		SetLatch(database->latch);
 }
 
 /* memory that user code's errors leak is given back with the process */
@@ -106,13 +114,17 @@ tdo_executor_main(Datum main_arg)
 {
 	tdo_bgw_args(&args);
 	tdo_bgw_setup();
-	before_shmem_exit(leave_slot, (Datum) 0);
 	BackgroundWorkerInitializeConnectionByOid(args.database, args.role, TDO_CONNECT_FLAGS);
 	database = tdo_database_find(args.database);
 	if (database == NULL || !tdo_slot_attach(args.slot, args.generation))
 		proc_exit(0);
 	slot = &tdo_shared->slots[args.slot];
-	tdo_pool_clear(args.database, args.role);
+
+	/*
+	 * not before: a slot left in STARTING tells the scheduler of a failed
+	 * start
+	 */
+	before_shmem_exit(leave_slot, (Datum) 0);
 
 	pgstat_report_appname("triggerdo executor");
 	wait_event_idle = tdo_wait_event("TriggerdoExecutorIdle");

@@ -12,14 +12,26 @@
  */
 #include "postgres.h"
 
-#include "json.h"
+#include "mb/pg_wchar.h"
+
 #include "failure.h"
+#include "json.h"
 #include "triggerdo.h"
+
+/* an error must be storable, whatever a task put into it */
+#define MAX_TEXT	65536
 
 static char *
 copy_text(const char *s)
 {
-	return s ? pstrdup(s) : NULL;
+	int			len;
+
+	if (s == NULL)
+		return NULL;
+	len = strlen(s);
+	if (len <= MAX_TEXT)
+		return pstrdup(s);
+	return pnstrdup(s, pg_mbcliplen(s, len, MAX_TEXT));
 }
 
 TdoFailure *
@@ -34,7 +46,7 @@ tdo_failure_from_error(const ErrorData *edata)
 		f->name = "RetryTaskRunError";
 	else
 		f->name = "PostgresError";
-	f->message = pstrdup(edata->message ? edata->message : "missing error text");
+	f->message = copy_text(edata->message ? edata->message : "missing error text");
 	f->detail = copy_text(edata->detail);
 	f->hint = copy_text(edata->hint);
 	f->context = copy_text(edata->context);
@@ -48,7 +60,7 @@ tdo_failure_make(int sqlstate, const char *name, const char *message, const char
 
 	f->sqlstate = sqlstate;
 	f->name = name;
-	f->message = pstrdup(message);
+	f->message = copy_text(message);
 	f->hint = copy_text(hint);
 	return f;
 }

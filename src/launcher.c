@@ -39,6 +39,8 @@
 #include "txn.h"
 
 #define RETRY_SLOT_MS	1000
+#define RETRY_START_MS	50
+#define STARTS_AT_ONCE	2
 #define MAX_BACKOFF_MS	60000
 
 /* a scheduler that we started */
@@ -147,7 +149,7 @@ reap(void)
 		if (GetBackgroundWorkerPid(child->handle, &pid) != BGWH_STOPPED)
 			continue;
 		LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-		if (db && db->state == TDO_DB_RUNNING)
+		if (db && db->state == TDO_DB_RUNNING && db->pid == 0)
 		{
 			/* one that worked for a while is replaced at once */
 			if (tdo_monotonic_us() - child->started_us > 10 * 1000000)
@@ -211,24 +213,33 @@ static long
 start_wanted(long sleep_ms)
 {
 	TimestampTz now = tdo_now();
+	int			starting = 0;
 
 	for (int i = 0; i < TDO_MAX_DATABASES; i++)
 	{
 		TdoDatabase *db = &tdo_shared->databases[i];
 
+		if (db->state == TDO_DB_RUNNING && db->pid == 0)
+			starting++;
 		if (db->state != TDO_DB_WANTED)
 			continue;
+		/* a sweep over many databases must not take every worker slot */
+		if (starting >= STARTS_AT_ONCE)
+			return Min(sleep_ms, RETRY_START_MS);
 		if (db->next_try > now)
 		{
 			sleep_ms = Min(sleep_ms, (long) ((db->next_try - now) / 1000 + 1));
 			continue;
 		}
-		tdo_database_set(db, TDO_DB_RUNNING, 0, NULL);
+		/* one may have attached meanwhile */
+		if (!tdo_database_change(db, TDO_DB_WANTED, TDO_DB_RUNNING))
+			continue;
 		if (!start_scheduler(db))
 		{
-			tdo_database_set(db, TDO_DB_WANTED, 0, NULL);
+			(void) tdo_database_change(db, TDO_DB_RUNNING, TDO_DB_WANTED);
 			return Min(sleep_ms, RETRY_SLOT_MS);
 		}
+		starting++;
 	}
 	return sleep_ms;
 }

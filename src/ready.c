@@ -24,8 +24,12 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "miscadmin.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -129,19 +133,39 @@ next_owner(Relation rel, Relation index, Oid above, Oid *owner)
 	return found;
 }
 
+/* is the row locked, or being deleted, by a transaction that goes on? */
+static bool
+is_taken(HeapTuple tuple)
+{
+	uint16		infomask = tuple->t_data->t_infomask;
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(tuple->t_data);
+
+	if (infomask & HEAP_XMAX_INVALID)
+		return false;
+	if (infomask & HEAP_XMAX_IS_MULTI)
+		return MultiXactIdIsRunning(xmax, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
+	return TransactionIdIsInProgress(xmax);
+}
+
 static bool
 has_queued(Relation rel, Relation index, Oid owner)
 {
 	ScanKeyData keys[2];
 	SysScanDesc scan;
-	bool		found;
+	HeapTuple	tuple;
+	bool		found = false;
 
 	ScanKeyInit(&keys[0], LIVE_COL_OWNER, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(owner));
 	ScanKeyInit(&keys[1], LIVE_COL_STATE, BTEqualStrategyNumber, F_CHAREQ,
 				CharGetDatum(TDO_LIVE_QUEUED));
 	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 2, keys);
-	found = HeapTupleIsValid(systable_getnext_ordered(scan, ForwardScanDirection));
+	while (!found &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		found = !is_taken(tuple);
+	}
 	systable_endscan_ordered(scan);
 	return found;
 }

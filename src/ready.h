@@ -31,7 +31,7 @@ extern PGDLLEXPORT int tdo_ready_claim(Oid owner, int limit, TdoLive *claimed, T
 /* lock one named run; false: it is not queued, or somebody else has it */
 extern bool tdo_ready_claim_one(const pg_uuid_t *id, TdoLive *claimed);
 
-/* owners that have queued runs, as a list of oids in the current context */
+/* owners with queued runs that nobody has in hand, as a list of oids in the current context */
 extern List *tdo_ready_owners(void);
 
 #endif							/* TDO_READY_H */

@@ -76,12 +76,12 @@ enum
 
 /* a scan for one id by a key index; the caller reads at most one row */
 static SysScanDesc
-scan_by_id(Relation rel, Oid index, const pg_uuid_t *id)
+scan_by_id(Relation rel, Oid index, const pg_uuid_t *id, Snapshot snapshot)
 {
 	ScanKeyData key;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
-	return systable_beginscan(rel, index, true, SnapshotSelf, 1, &key);
+	return systable_beginscan(rel, index, true, snapshot, 1, &key);
 }
 
 static void
@@ -160,7 +160,7 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 	if (!OidIsValid(part))
 		return false;
 	rel = table_open(part, AccessShareLock);
-	scan = scan_by_id(rel, tdo_primary_key(rel), id);
+	scan = scan_by_id(rel, tdo_primary_key(rel), id, SnapshotSelf);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -238,7 +238,7 @@ tdo_result_get(const pg_uuid_t *id, TdoResult *result)
 	if (!OidIsValid(part))
 		return false;
 	rel = table_open(part, AccessShareLock);
-	scan = scan_by_id(rel, tdo_primary_key(rel), id);
+	scan = scan_by_id(rel, tdo_primary_key(rel), id, SnapshotSelf);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -329,19 +329,45 @@ tdo_live_read(Relation rel, HeapTuple tuple, TdoLive *live)
 	live->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 }
 
+/*
+ * A look with SnapshotSelf can miss a row that is updated meanwhile: it finds
+ * the new version before, and the old one after the commit.  So nothing found
+ * is believed only of an MVCC snapshot.
+ */
+static bool
+find_live(Relation rel, Oid index, const pg_uuid_t *id, TdoLive *live)
+{
+	SysScanDesc scan = scan_by_id(rel, index, id, SnapshotSelf);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+		tdo_live_read(rel, tuple, live);
+	systable_endscan(scan);
+	if (!found)
+	{
+		Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+		scan = scan_by_id(rel, index, id, latest);
+		tuple = systable_getnext(scan);
+		found = HeapTupleIsValid(tuple);
+		if (found)
+			tdo_live_read(rel, tuple, live);
+		systable_endscan(scan);
+		UnregisterSnapshot(latest);
+	}
+	return found;
+}
+
 bool
 tdo_live_get(const pg_uuid_t *id, TdoLive *live)
 {
 	const TdoObjects *o = tdo_objects();
 	Relation	rel = table_open(o->live, AccessShareLock);
-	SysScanDesc scan = scan_by_id(rel, o->live_pkey, id);
-	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = find_live(rel, o->live_pkey, id, live);
 
-	if (HeapTupleIsValid(tuple))
-		tdo_live_read(rel, tuple, live);
-	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return HeapTupleIsValid(tuple);
+	return found;
 }
 
 static TM_Result
@@ -376,17 +402,9 @@ tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live)
 	CommandCounterIncrement();
 	for (;;)
 	{
-		SysScanDesc scan = scan_by_id(rel, o->live_pkey, id);
-		HeapTuple	tuple = systable_getnext(scan);
-		TM_Result	result = TM_Deleted;
-		bool		found = HeapTupleIsValid(tuple);
+		bool		found = find_live(rel, o->live_pkey, id, live);
+		TM_Result	result = found ? lock_tuple(rel, &live->tid, policy) : TM_Deleted;
 
-		if (found)
-		{
-			tdo_live_read(rel, tuple, live);
-			result = lock_tuple(rel, &live->tid, policy);
-		}
-		systable_endscan(scan);
 		if (!found)
 			answer = TDO_LOCK_GONE;
 		else if (result == TM_Ok)
@@ -449,7 +467,7 @@ tdo_timer_delete(const pg_uuid_t *id)
 {
 	const TdoObjects *o = tdo_objects();
 	Relation	rel = table_open(o->timer, RowExclusiveLock);
-	SysScanDesc scan = scan_by_id(rel, o->timer_pkey, id);
+	SysScanDesc scan = scan_by_id(rel, o->timer_pkey, id, SnapshotSelf);
 	HeapTuple	tuple = systable_getnext(scan);
 
 	if (HeapTupleIsValid(tuple))

@@ -224,28 +224,30 @@ backing_off(Oid role, TimestampTz now, TimestampTz *next)
 /*
  * Work is queued for this owner: wake who rests, start who is missing.  Beyond
  * triggerdo.executors one more is started only when all of them sit in one
- * batch for long, which means that they wait for something else than a core.
+ * batch for long, which means that they wait for something else than a core.  Tells whether the
+ * pool is to be looked at again in a moment; otherwise *next says when.
  */
-static void
+static bool
 look_after_owner(Oid owner, TimestampTz now, TimestampTz *next)
 {
 	TdoPoolCount count;
 	const char *trouble;
 
+	if (tdo_executors == 0)
+		return false;
 	tdo_pool_count(MyDatabaseId, owner, 1, STUCK_US, &count);
-	if (tdo_executors == 0 || count.idle > 0 || count.starting > 0)
-		return;
-	if (count.alive >= tdo_max_executors_per_role ||
+	if (count.idle > 0 || count.starting > 0 ||
+		count.alive >= tdo_max_executors_per_role ||
 		(count.alive >= tdo_executors && count.stuck < count.alive))
-		return;
+		return true;
 	if (backing_off(owner, now, next))
-		return;
+		return count.alive > 0;
 	trouble = role_trouble(owner);
 	if (trouble)
 		note_trouble(owner, trouble, true);
 	else
 		start_executor(owner);
-	(void) backing_off(owner, now, next);
+	return !backing_off(owner, now, next);
 }
 
 /* ------------------------------------------------------------------- the loop */
@@ -275,6 +277,7 @@ look(void)
 	ListCell   *lc;
 	long		sleep_ms = MAX_SLEEP_MS;
 	int			fired;
+	bool		watching = false;
 
 	tdo_txn_begin();
 	if (tdo_objects_if_any() == NULL ||
@@ -302,13 +305,12 @@ look(void)
 	PopActiveSnapshot();
 	tdo_txn_commit();
 
-	look_after_starting();
-
 	/* before the look: who commits after it finds this and sets the latch */
 	database->watching = false;
 	pg_memory_barrier();
 	tdo_txn_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	look_after_starting();
 	next = tdo_timer_next();
 	if (next == 0 || next > now || fired > 0)
 		held_pause_ms = 10;
@@ -321,10 +323,12 @@ look(void)
 	owners = tdo_ready_owners();
 	foreach(lc, owners)
 	{
-		look_after_owner(lfirst_oid(lc), now, &next);
-		sleep_ms = Min(sleep_ms, BUSY_SLEEP_MS);
+		if (look_after_owner(lfirst_oid(lc), now, &next))
+			watching = true;
 	}
-	database->watching = owners != NIL;
+	if (watching)
+		sleep_ms = Min(sleep_ms, BUSY_SLEEP_MS);
+	database->watching = watching;
 	tdo_pools_keep(MyDatabaseId, owners);
 	PopActiveSnapshot();
 	tdo_txn_commit();
@@ -366,13 +370,11 @@ tdo_scheduler_main(Datum main_arg)
 		MemoryContextReset(loop_context);
 		MemoryContextSwitchTo(loop_context);
 		sleep_ms = look();
-		if (sleep_ms < 0)
+		if (sleep_ms < 0 && tdo_database_leave(database))
 			break;
 		pgstat_report_activity(STATE_IDLE, NULL);
-		tdo_bgw_sleep(sleep_ms, wait_event_main);
+		tdo_bgw_sleep(Max(sleep_ms, 0), wait_event_main);
 	}
-	/* no extension, or not listed: until somebody announces or lists it */
-	tdo_database_set(database, TDO_DB_NONE, 0, NULL);
 	tdo_wake_everyone();		/* executors leave, too */
 	proc_exit(0);
 }

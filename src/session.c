@@ -30,6 +30,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -140,7 +141,9 @@ tdo_session_drop_temp(void)
 	if (!(MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE))
 		return;
 	tdo_txn_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
 	ResetTempTableNamespace();
+	PopActiveSnapshot();
 	tdo_txn_commit();
 	MyXactFlags = 0;
 }

@@ -131,6 +131,8 @@ database_lookup(Oid database, bool make)
 	unused->state = TDO_DB_WANTED;
 	unused->pid = 0;
 	unused->latch = NULL;
+	unused->announced = false;
+	unused->watching = false;
 	unused->failures = 0;
 	unused->next_try = 0;
 	pg_atomic_write_u32(&unused->prepared, 0);
@@ -155,6 +157,8 @@ tdo_database_want(Oid database)
 
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
 	db = database_lookup(database, true);
+	if (db)
+		db->announced = true;
 	if (db && db->state == TDO_DB_NONE)
 	{
 		db->state = TDO_DB_WANTED;
@@ -165,14 +169,35 @@ tdo_database_want(Oid database)
 	return db;
 }
 
-void
-tdo_database_set(TdoDatabase *db, TdoDbState state, int pid, Latch *latch)
+bool
+tdo_database_leave(TdoDatabase *db)
 {
+	bool		leave;
+
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	db->state = state;
-	db->pid = pid;
-	db->latch = latch;
+	leave = !db->announced;
+	db->announced = false;
+	if (leave)
+	{
+		db->state = TDO_DB_NONE;
+		db->pid = 0;
+		db->latch = NULL;
+	}
 	LWLockRelease(tdo_shared->lock);
+	return leave;
+}
+
+bool
+tdo_database_change(TdoDatabase *db, TdoDbState from, TdoDbState to)
+{
+	bool		changed;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	changed = db->state == from && db->pid == 0;
+	if (changed)
+		db->state = to;
+	LWLockRelease(tdo_shared->lock);
+	return changed;
 }
 
 /* -------------------------------------------------------------------- slots */

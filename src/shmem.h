@@ -50,8 +50,8 @@ typedef struct TdoDatabase
 	int			failures;		/* schedulers that ended early, in a row */
 	TimestampTz next_try;
 	pg_atomic_uint32 prepared;	/* an enqueue was prepared: look each second */
-	bool		watching;		/* the scheduler looks again in a moment
-								 * anyway */
+	bool		watching;		/* the scheduler looks again soon anyway */
+	bool		announced;		/* since the scheduler last looked for us */
 } TdoDatabase;
 
 typedef enum TdoSlotState
@@ -113,7 +113,15 @@ extern TdoDatabase *tdo_database_find(Oid database);	/* NULL when unknown;
 														 * entries never move */
 extern TdoDatabase *tdo_database_want(Oid database);	/* make or mark the
 														 * entry; NULL when full */
-extern void tdo_database_set(TdoDatabase *db, TdoDbState state, int pid, Latch *latch);
+
+/*
+ * A scheduler without work ends: true, and the entry says NONE.  False when the
+ * extension was announced meanwhile, so that it must look again.
+ */
+extern bool tdo_database_leave(TdoDatabase *db);
+
+/* from one state to another, if it is in the first and no scheduler is attached */
+extern bool tdo_database_change(TdoDatabase *db, TdoDbState from, TdoDbState to);
 
 /* Slots. Each takes the lock itself. */
 extern int	tdo_slot_reserve(Oid database, Oid role, uint32 *generation);	/* -1: none free */

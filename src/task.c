@@ -20,6 +20,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_language.h"
@@ -52,14 +53,14 @@ enum
 };
 
 static SysScanDesc
-scan_task(Relation rel, const char *id)
+scan_task(Relation rel, const char *id, Snapshot snapshot)
 {
 	ScanKeyData key;
 
 	ScanKeyInit(&key, TASK_ID, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(id));
 	/* text compares by the column's collation, and the index was built so */
 	key.sk_collation = TupleDescAttr(RelationGetDescr(rel), TASK_ID - 1)->attcollation;
-	return systable_beginscan(rel, tdo_objects()->task_pkey, true, SnapshotSelf, 1, &key);
+	return systable_beginscan(rel, tdo_objects()->task_pkey, true, snapshot, 1, &key);
 }
 
 static Datum
@@ -68,36 +69,51 @@ column(Relation rel, HeapTuple tuple, int attno, bool *isnull)
 	return heap_getattr(tuple, attno, RelationGetDescr(rel), isnull);
 }
 
+static void
+read_task(Relation rel, HeapTuple tuple, TdoTask *task)
+{
+	bool		isnull;
+	Datum		d;
+
+	task->id = TextDatumGetCString(column(rel, tuple, TASK_ID, &isnull));
+	task->owner = DatumGetObjectId(column(rel, tuple, TASK_OWNER, &isnull));
+	task->owner_name = *DatumGetName(column(rel, tuple, TASK_OWNER_NAME, &isnull));
+	task->kind = DatumGetChar(column(rel, tuple, TASK_KIND, &isnull));
+	task->run_schema = *DatumGetName(column(rel, tuple, TASK_RUN_SCHEMA, &isnull));
+	task->run_name = *DatumGetName(column(rel, tuple, TASK_RUN_NAME, &isnull));
+	task->run_nargs = DatumGetInt16(column(rel, tuple, TASK_RUN_NARGS, &isnull));
+	task->isolate = DatumGetBool(column(rel, tuple, TASK_ISOLATE, &isnull));
+	task->created_at = DatumGetTimestampTz(column(rel, tuple, TASK_CREATED_AT, &isnull));
+	task->updated_at = DatumGetTimestampTz(column(rel, tuple, TASK_UPDATED_AT, &isnull));
+	d = column(rel, tuple, TASK_RETRY, &isnull);
+	task->retry = isnull ? NULL : DatumGetJsonbPCopy(d);
+	d = column(rel, tuple, TASK_DESCRIPTION, &isnull);
+	task->description = isnull ? NULL : TextDatumGetCString(d);
+	task->options = DatumGetJsonbPCopy(column(rel, tuple, TASK_OPTIONS, &isnull));
+}
+
+/* an MVCC snapshot: one that sees only what is committed now could miss a row in the middle of its update (rows.c) */
 bool
 tdo_task_get(const char *id, TdoTask *task)
 {
 	Relation	rel = table_open(tdo_objects()->task, AccessShareLock);
-	SysScanDesc scan = scan_task(rel, id);
-	HeapTuple	tuple = systable_getnext(scan);
-	bool		isnull;
-	Datum		d;
+	Snapshot	latest;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found;
 
-	if (HeapTupleIsValid(tuple))
-	{
-		task->id = TextDatumGetCString(column(rel, tuple, TASK_ID, &isnull));
-		task->owner = DatumGetObjectId(column(rel, tuple, TASK_OWNER, &isnull));
-		task->owner_name = *DatumGetName(column(rel, tuple, TASK_OWNER_NAME, &isnull));
-		task->kind = DatumGetChar(column(rel, tuple, TASK_KIND, &isnull));
-		task->run_schema = *DatumGetName(column(rel, tuple, TASK_RUN_SCHEMA, &isnull));
-		task->run_name = *DatumGetName(column(rel, tuple, TASK_RUN_NAME, &isnull));
-		task->run_nargs = DatumGetInt16(column(rel, tuple, TASK_RUN_NARGS, &isnull));
-		task->isolate = DatumGetBool(column(rel, tuple, TASK_ISOLATE, &isnull));
-		task->created_at = DatumGetTimestampTz(column(rel, tuple, TASK_CREATED_AT, &isnull));
-		task->updated_at = DatumGetTimestampTz(column(rel, tuple, TASK_UPDATED_AT, &isnull));
-		d = column(rel, tuple, TASK_RETRY, &isnull);
-		task->retry = isnull ? NULL : DatumGetJsonbPCopy(d);
-		d = column(rel, tuple, TASK_DESCRIPTION, &isnull);
-		task->description = isnull ? NULL : TextDatumGetCString(d);
-		task->options = DatumGetJsonbPCopy(column(rel, tuple, TASK_OPTIONS, &isnull));
-	}
+	/* what this command did counts, too */
+	CommandCounterIncrement();
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	scan = scan_task(rel, id, latest);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+		read_task(rel, tuple, task);
 	systable_endscan(scan);
+	UnregisterSnapshot(latest);
 	table_close(rel, AccessShareLock);
-	return HeapTupleIsValid(tuple);
+	return found;
 }
 
 static HeapTuple
@@ -145,7 +161,7 @@ void
 tdo_task_update(const TdoTask *task)
 {
 	Relation	rel = table_open(tdo_objects()->task, RowExclusiveLock);
-	SysScanDesc scan = scan_task(rel, task->id);
+	SysScanDesc scan = scan_task(rel, task->id, SnapshotSelf);
 	HeapTuple	old = systable_getnext(scan);
 
 	if (HeapTupleIsValid(old))
@@ -159,7 +175,7 @@ bool
 tdo_task_delete(const char *id)
 {
 	Relation	rel = table_open(tdo_objects()->task, RowExclusiveLock);
-	SysScanDesc scan = scan_task(rel, id);
+	SysScanDesc scan = scan_task(rel, id, SnapshotSelf);
 	HeapTuple	old = systable_getnext(scan);
 	bool		found = HeapTupleIsValid(old);
 
@@ -447,7 +463,6 @@ tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
 	function->oid = fn;
 	function->language = proc->prolang;
 	function->result = proc->prorettype;
-	function->strict = proc->proisstrict;
 	ReleaseSysCache(tuple);
 	if (tdo_aclcheck_function(fn, role) != ACLCHECK_OK)
 		ereport(ERROR,

@@ -40,7 +40,6 @@ typedef struct TdoFunction
 	Oid			oid;
 	Oid			language;
 	Oid			result;			/* JSONBOID or VOIDOID */
-	bool		strict;
 } TdoFunction;
 
 /* Reads into the current context; false: there is none. Needs an active snapshot. */

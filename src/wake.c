@@ -6,7 +6,8 @@
  * Job: collect requests while a transaction runs, drop those of rolled-back
  * subtransactions, and at commit set latches and signal condition variables.
  * Called by: whoever writes live, timer or result.
- * Locks: none at commit; condition variables take their spinlock.
+ * Locks: none, but for the spinlock of a condition variable, and the shared
+ * LWLock where CREATE EXTENSION announces a database.
  * Crash: requests are hints; the scheduler's look at the tables repairs a lost
  * one (a prepared transaction's within a second: see TdoDatabase.prepared).
  *
@@ -52,6 +53,9 @@ typedef struct WakeRequest
 static WakeRequest requests[MAX_REQUESTS];
 static int	nrequests = 0;
 static SubTransactionId overflow = InvalidSubTransactionId;
+
+/* the last subtransaction that locked a queued run */
+static SubTransactionId locked = InvalidSubTransactionId;
 
 static void
 add_request(WakeKind kind, Oid owner, int bucket)
@@ -99,6 +103,12 @@ void
 tdo_wake_finished(const pg_uuid_t *run)
 {
 	add_request(WAKE_FINISHED, InvalidOid, run->data[15] % TDO_WAIT_BUCKETS);
+}
+
+void
+tdo_wake_if_rolled_back(void)
+{
+	locked = GetCurrentSubTransactionId();
 }
 
 void
@@ -220,12 +230,14 @@ forget_all(void)
 {
 	nrequests = 0;
 	overflow = InvalidSubTransactionId;
+	locked = InvalidSubTransactionId;
 }
 
 static void
 xact_callback(XactEvent event, void *arg)
 {
-	if (nrequests == 0 && overflow == InvalidSubTransactionId)
+	if (nrequests == 0 && overflow == InvalidSubTransactionId &&
+		locked == InvalidSubTransactionId)
 		return;
 	switch (event)
 	{
@@ -247,6 +259,8 @@ xact_callback(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_ABORT:
+			if (tdo_shared && locked != InvalidSubTransactionId)
+				wake_scheduler(false);
 			forget_all();
 			break;
 		case XACT_EVENT_PRE_COMMIT:
@@ -267,6 +281,13 @@ subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 		nrequests--;
 	if (overflow != InvalidSubTransactionId && overflow >= mySubid)
 		overflow = InvalidSubTransactionId;
+
+	/*
+	 * it may have locked others before: keep the mark, the next one wakes
+	 * again
+	 */
+	if (tdo_shared && locked != InvalidSubTransactionId && locked >= mySubid)
+		wake_scheduler(false);
 }
 
 void

@@ -25,6 +25,9 @@ extern void tdo_wake_timer(void);
 /* a run became final: sessions may be waiting for it */
 extern void tdo_wake_finished(const pg_uuid_t *run);
 
+/* a queued run was locked: if that is rolled back, somebody may take it again */
+extern void tdo_wake_if_rolled_back(void);
+
 /* the extension was created in this database */
 extern void tdo_wake_launcher(void);
 
