@@ -16,13 +16,14 @@
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "rows.h"
 
 /* 22004 for a NULL in a required argument */
 extern void tdo_require_arg(FunctionCallInfo fcinfo, int argno, const char *name);
 
 /* 0A000 for an argument whose part of the contract is not built yet */
-extern void tdo_unsupported(const char *function, const char *argument) pg_attribute_noreturn();
+pg_noreturn extern void tdo_unsupported(const char *function, const char *argument);
 
 /* a set-returning function's store; *tupdesc is what its rows must be */
 extern Tuplestorestate *tdo_begin_rows(FunctionCallInfo fcinfo, TupleDesc *tupdesc);

@@ -14,6 +14,7 @@
 
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -36,6 +37,11 @@
 /* 15 moved shared memory requests into a hook */
 #if PG_VERSION_NUM >= 150000
 #define TDO_HAVE_SHMEM_REQUEST_HOOK
+#endif
+
+/* 18 has the word in front */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 #if PG_VERSION_NUM < 150000

@@ -34,20 +34,13 @@ static TdoSlot *slot;
 static TdoDatabase *database;
 static uint32 wait_event_idle;
 
+/* after the abort: the locks of what was in hand are gone */
 static void
 leave_slot(int code, Datum arg)
 {
-	TdoPool		pool = {0};
-
-	/* with runs in hand it was ended: do not begin them again in a loop */
-	if (slot->nruns > 0)
-	{
-		(void) tdo_pool_get(args.database, args.role, &pool);
-		(void) tdo_pool_trouble(args.database, args.role,
-								tdo_now() + (INT64CONST(100000) << Min(pool.failures, 9)),
-								pool.failures + 1,
-								"an executor was ended in the middle of a run; the server log has the reason");
-	}
+	/* ended in the middle of a run: it must not begin again in a loop */
+	if (slot->current >= 0 && slot->current < slot->nruns)
+		tdo_suspect_add(args.database, &slot->runs[slot->current]);
 	tdo_slot_release(args.slot, args.generation);
 	/* a run may have been queued for us a moment ago */
 	if (database->latch)
@@ -124,7 +117,7 @@ tdo_executor_main(Datum main_arg)
 	 * not before: a slot left in STARTING tells the scheduler of a failed
 	 * start
 	 */
-	before_shmem_exit(leave_slot, (Datum) 0);
+	on_shmem_exit(leave_slot, (Datum) 0);
 
 	pgstat_report_appname("triggerdo executor");
 	wait_event_idle = tdo_wait_event("TriggerdoExecutorIdle");

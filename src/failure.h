@@ -12,6 +12,8 @@
 
 #include "utils/jsonb.h"
 
+#include "compat.h"
+
 typedef struct TdoFailure
 {
 	int			sqlstate;
@@ -32,7 +34,7 @@ extern TdoFailure *tdo_failure_make(int sqlstate, const char *name,
 extern Jsonb *tdo_failure_to_jsonb(const TdoFailure *failure);
 
 /* raise a kept error as this session's own */
-extern void tdo_failure_raise(Jsonb *error) pg_attribute_noreturn();
+pg_noreturn extern void tdo_failure_raise(Jsonb *error);
 
 /* serialization failures and deadlocks: nobody's fault, tried again at once */
 extern bool tdo_failure_is_transient(int sqlstate);

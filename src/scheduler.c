@@ -39,6 +39,7 @@
 #include "scheduler.h"
 #include "shmem.h"
 #include "store.h"
+#include "transition.h"
 #include "triggerdo.h"
 #include "txn.h"
 #include "wake.h"
@@ -278,6 +279,7 @@ look(void)
 	long		sleep_ms = MAX_SLEEP_MS;
 	int			fired;
 	bool		watching = false;
+	pg_uuid_t	suspect;
 
 	tdo_txn_begin();
 	if (tdo_objects_if_any() == NULL ||
@@ -288,6 +290,8 @@ look(void)
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
 	now = tdo_now();
+	while (tdo_suspect_take(MyDatabaseId, &suspect))
+		tdo_put_off(&suspect);
 	fired = tdo_timers_fire(now, TIMERS_AT_ONCE);
 	if (fired == TIMERS_AT_ONCE)
 		sleep_ms = 0;

@@ -490,6 +490,44 @@ tdo_pool_get(Oid database, Oid role, TdoPool *copy)
 	return pool != NULL;
 }
 
+void
+tdo_suspect_add(Oid database, const pg_uuid_t *run)
+{
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < TDO_MAX_SUSPECTS; i++)
+	{
+		TdoSuspect *s = &tdo_shared->suspects[i];
+
+		if (!OidIsValid(s->database))
+		{
+			s->database = database;
+			s->run = *run;
+			break;
+		}
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
+bool
+tdo_suspect_take(Oid database, pg_uuid_t *run)
+{
+	bool		found = false;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < TDO_MAX_SUSPECTS && !found; i++)
+	{
+		TdoSuspect *s = &tdo_shared->suspects[i];
+
+		if (s->database != database)
+			continue;
+		*run = s->run;
+		s->database = InvalidOid;
+		found = true;
+	}
+	LWLockRelease(tdo_shared->lock);
+	return found;
+}
+
 ConditionVariable *
 tdo_wait_bucket(const pg_uuid_t *run)
 {

@@ -88,6 +88,13 @@ typedef struct TdoSlot
 	pg_uuid_t	runs[TDO_MAX_BATCH];
 } TdoSlot;
 
+/* a run in whose middle its executor ended */
+typedef struct TdoSuspect
+{
+	Oid			database;		/* InvalidOid: entry unused */
+	pg_uuid_t	run;
+} TdoSuspect;
+
 typedef struct TdoShared
 {
 	LWLock	   *lock;
@@ -98,6 +105,7 @@ typedef struct TdoShared
 	ConditionVariable wait[TDO_WAIT_BUCKETS];
 	TdoDatabase databases[TDO_MAX_DATABASES];
 	TdoPool		pools[TDO_MAX_POOLS];
+	TdoSuspect	suspects[TDO_MAX_SUSPECTS];
 	TdoSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } TdoShared;
 
@@ -169,6 +177,10 @@ extern void tdo_pool_clear(Oid database, Oid role);
 /* forget the trouble of roles of the database that are not in the list (of oids) */
 extern void tdo_pools_keep(Oid database, List *roles);
 extern bool tdo_pool_get(Oid database, Oid role, TdoPool *copy);
+
+/* remember a run whose executor ends, and take one of a database; one too many is forgotten */
+extern void tdo_suspect_add(Oid database, const pg_uuid_t *run);
+extern bool tdo_suspect_take(Oid database, pg_uuid_t *run);
 
 extern ConditionVariable *tdo_wait_bucket(const pg_uuid_t *run);
 

@@ -148,3 +148,21 @@ tdo_fail(const TdoLive *live, const TdoFailed *f)
 	tdo_live_update(&next);
 	CommandCounterIncrement();
 }
+
+void
+tdo_put_off(const pg_uuid_t *id)
+{
+	TdoLive		live;
+	TimestampTz due;
+
+	if (tdo_live_lock(id, LockWaitSkip, &live) != TDO_LOCKED ||
+		live.state != TDO_LIVE_QUEUED)
+		return;
+	due = tdo_now() + (USECS_PER_SEC << Min(live.crashes, 6));
+	live.crashes = Min(live.crashes + 1, PG_INT16_MAX);
+	live.state = TDO_LIVE_DELAYED;
+	live.order_key = due;
+	tdo_live_update(&live);
+	tdo_timer_insert(id, due);
+	CommandCounterIncrement();
+}

@@ -51,4 +51,11 @@ typedef struct TdoFailed
 /* in hand -> FAILED, or DELAYED/QUEUED for the next attempt; the live row is locked */
 extern void tdo_fail(const TdoLive *live, const TdoFailed *f);
 
+/*
+ * Queued, its executor having ended in the middle of it -> DELAYED for a while
+ * that doubles each time, without burning an attempt.  No-op for a run that is
+ * not queued, or in somebody's hand again.
+ */
+extern void tdo_put_off(const pg_uuid_t *id);
+
 #endif							/* TDO_TRANSITION_H */

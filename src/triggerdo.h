@@ -25,6 +25,9 @@
 /* (database, role) pairs whose start trouble is remembered */
 #define TDO_MAX_POOLS			128
 
+/* runs whose executors ended, until the scheduler has seen to them */
+#define TDO_MAX_SUSPECTS		64
+
 /* condition variables that waiters for a run's end are spread over */
 #define TDO_WAIT_BUCKETS		64
 
