@@ -56,16 +56,22 @@ uuid_text(const pg_uuid_t *id)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
 }
 
+static void
+no_such_run(const pg_uuid_t *id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA),
+			 errmsg("run %s does not exist", uuid_text(id)),
+			 errhint("Or its task keeps no history, or you may not read it: you see runs that you own or triggered.")));
+}
+
 /* one answer for a run that is not there and one that may not be seen */
 void
 tdo_get_readable_run(const pg_uuid_t *id, TdoRun *run)
 {
 	(void) tdo_objects();
 	if (!tdo_run_get(id, run) || !tdo_may_read(run->owner, run->triggered_by))
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA),
-				 errmsg("run %s does not exist", uuid_text(id)),
-				 errhint("Or its task keeps no history, or you may not read it: you see runs that you own or triggered.")));
+		no_such_run(id);
 }
 
 Jsonb *
@@ -129,8 +135,10 @@ wait_loop(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
 {
 	ConditionVariable *cv = tdo_wait_bucket(id);
 	int64		begin = tdo_monotonic_us();
-	uint32		wait_event = tdo_wait_event("TriggerdoRunWait");
+	static uint32 wait_event = 0;
 
+	if (wait_event == 0)
+		wait_event = tdo_wait_event("TriggerdoRunWait");
 	ConditionVariablePrepareToSleep(cv);
 	for (;;)
 	{
@@ -246,7 +254,9 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 	tdo_require_arg(fcinfo, 0, "run");
 	PreventCommandIfReadOnly("run_now()");
 	id = PG_GETARG_UUID_P(0);
-	tdo_get_readable_run(id, &run);
+	(void) tdo_objects();
+	if (!tdo_run_get(id, &run))
+		no_such_run(id);
 	if (run.owner != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -307,7 +317,10 @@ static bool
 lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
 {
 	LockWaitPolicy policy = LockWaitSkip;
+	static uint32 wait_event = 0;
 
+	if (wait_event == 0)
+		wait_event = tdo_wait_event("TriggerdoCancel");
 	for (;;)
 	{
 		switch (tdo_live_lock(id, policy, live))
@@ -330,7 +343,7 @@ lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
 				break;
 			case TDO_IN_HAND_WAITING:
 				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 CANCEL_LOOK_MS, tdo_wait_event("TriggerdoCancel"));
+								 CANCEL_LOOK_MS, wait_event);
 				ResetLatch(MyLatch);
 				CHECK_FOR_INTERRUPTS();
 				break;

@@ -22,6 +22,7 @@
 #include "utils/tuplestore.h"
 
 #include "api.h"
+#include "clock.h"
 #include "compat.h"
 #include "shmem.h"
 #include "triggerdo.h"
@@ -281,7 +282,7 @@ tdo_sql_worker_rows(PG_FUNCTION_ARGS)
 		w.role = pool.role;
 		w.state = "cannot start";
 		w.reason = pool.reason;
-		w.next_try = pool.next_try;
+		w.next_try = tdo_now() + (pool.next_try_us - tdo_monotonic_us());
 		put_worker(store, tupdesc, &w);
 	}
 	return (Datum) 0;

@@ -168,9 +168,16 @@ record(const TdoLive *live, const TdoRun *run, TdoEntry *entry,
 	tdo_fail(live, &f);
 }
 
+/* serialization failures and deadlocks have a budget of their own; counts this one */
+static bool
+may_try_again(const pg_uuid_t *id, int sqlstate)
+{
+	return tdo_failure_is_transient(sqlstate) &&
+		tdo_transient_count(MyDatabaseId, id) <= tdo_serialization_retries;
+}
+
 static void
-execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry,
-			bool last_try)
+execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 {
 	TdoOutcome	outcome = {0};
 	TimestampTz started = tdo_now();
@@ -191,7 +198,7 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry,
 		allow_cancel(false);
 	}
 
-	if (!outcome.ok && !last_try && tdo_failure_is_transient(outcome.failure->sqlstate))
+	if (!outcome.ok && may_try_again(&live->run_id, outcome.failure->sqlstate))
 	{
 		/* a batch holds the locks of several runs: not the next time */
 		if (entry && ndone > 0)
@@ -199,6 +206,7 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry,
 		again[nagain++] = live->run_id;
 		return;
 	}
+	tdo_transient_forget(MyDatabaseId, &live->run_id);
 	record(live, run, entry, &outcome, started);
 	done[ndone++] = live->run_id;
 
@@ -221,7 +229,7 @@ batch_is_full(int64 begin)
 
 /* the claimed runs, in order, as far as they may share this transaction */
 static BatchEnd
-run_claimed(bool last_try)
+run_claimed(void)
 {
 	int64		begin = tdo_monotonic_us();
 
@@ -253,7 +261,7 @@ run_claimed(bool last_try)
 				return BATCH_ALONE;
 		}
 		report(&run);
-		execute_one(i, &live, &run, entry, last_try);
+		execute_one(i, &live, &run, entry);
 		if (batch_is_full(begin) || (entry && tdo_entry_is_solo(entry)))
 			break;
 		tdo_session_between_runs();
@@ -264,7 +272,7 @@ run_claimed(bool last_try)
 
 /* the whole transaction; errors of the tasks are in the rows, others are raised */
 static BatchEnd
-batch_transaction(int limit, const pg_uuid_t *only, bool last_try)
+batch_transaction(int limit, const pg_uuid_t *only)
 {
 	BatchEnd	end;
 
@@ -297,7 +305,7 @@ batch_transaction(int limit, const pg_uuid_t *only, bool last_try)
 	tdo_slot_set_batch(slot, nclaimed, done);
 
 	enable_timeout_after(watch_timeout, WATCH_MS);
-	end = run_claimed(last_try);
+	end = run_claimed();
 	disable_timeout(watch_timeout, false);
 
 	MemoryContextSwitchTo(batch_context);
@@ -319,7 +327,7 @@ batch_transaction(int limit, const pg_uuid_t *only, bool last_try)
 }
 
 static BatchEnd
-one_transaction(int limit, const pg_uuid_t *only, bool last_try)
+one_transaction(int limit, const pg_uuid_t *only)
 {
 	volatile BatchEnd end = BATCH_FAILED;
 
@@ -331,7 +339,7 @@ one_transaction(int limit, const pg_uuid_t *only, bool last_try)
 	MemoryContextSwitchTo(batch_context);
 	PG_TRY();
 	{
-		end = batch_transaction(limit, only, last_try);
+		end = batch_transaction(limit, only);
 	}
 	PG_CATCH();
 	{
@@ -388,6 +396,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata)
 	TdoLive		live;
 
 	outcome.failure = tdo_failure_from_error(edata);
+	tdo_transient_forget(MyDatabaseId, id);
 	PG_TRY();
 	{
 		tdo_txn_begin();
@@ -428,23 +437,18 @@ bookkeeping_failed(void)
 		pause_after(error);
 }
 
-/*
- * One run in transactions of its own, as often as the budget of serialization
- * failures allows; the last try's is an ordinary failure.
- */
+/* one run in transactions of its own, as often as its serialization failures may be tried again */
 static void
-run_alone(const pg_uuid_t *id, int tries)
+run_alone(const pg_uuid_t *id)
 {
-	for (;; tries++)
+	for (int tries = 0;; tries++)
 	{
-		bool		last_try = tries >= tdo_serialization_retries;
-
-		switch (one_transaction(1, id, last_try))
+		switch (one_transaction(1, id))
 		{
 			case BATCH_AGAIN:
 				break;
 			case BATCH_COMMIT_FAILED:
-				if (tdo_failure_is_transient(error->sqlerrcode) && !last_try)
+				if (may_try_again(id, error->sqlerrcode))
 					break;
 				record_outside(id, error);
 				return;
@@ -463,14 +467,14 @@ run_alone(const pg_uuid_t *id, int tries)
 }
 
 static void
-run_each_alone(const pg_uuid_t *ids, int n, int tries)
+run_each_alone(const pg_uuid_t *ids, int n)
 {
 	pg_uuid_t	list[TDO_MAX_BATCH];
 
 	/* the originals are the next transaction's */
 	memcpy(list, ids, n * sizeof(pg_uuid_t));
 	for (int i = 0; i < n; i++)
-		run_alone(&list[i], tries);
+		run_alone(&list[i]);
 }
 
 static int
@@ -484,7 +488,7 @@ batch_size(void)
 TdoBatchEnd
 tdo_batch_run(void)
 {
-	switch (one_transaction(batch_size(), NULL, tdo_serialization_retries == 0))
+	switch (one_transaction(batch_size(), NULL))
 	{
 		case BATCH_EMPTY:
 			return TDO_BATCH_EMPTY;
@@ -492,14 +496,14 @@ tdo_batch_run(void)
 			return TDO_BATCH_GONE;
 		case BATCH_DONE:
 		case BATCH_AGAIN:
-			run_each_alone(again, nagain, 1);
+			run_each_alone(again, nagain);
 			break;
 		case BATCH_ALONE:
-			run_each_alone(&claimed[0].run_id, 1, 0);
+			run_each_alone(&claimed[0].run_id, 1);
 			break;
 		case BATCH_COMMIT_FAILED:
-			if (ndone > 1 || tdo_failure_is_transient(error->sqlerrcode))
-				run_each_alone(done, ndone, ndone > 1 ? 0 : 1);
+			if (ndone > 1 || may_try_again(&done[0], error->sqlerrcode))
+				run_each_alone(done, ndone);
 			else
 				record_outside(&done[0], error);
 			break;

@@ -87,6 +87,7 @@ tdo_bgw_setup(void)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	/* the default handler of a worker ereports from the signal handler */
 	pqsignal(SIGTERM, die);
+	tdo_no_transaction_timeout();
 	BackgroundWorkerUnblockSignals();
 }
 

@@ -57,6 +57,11 @@
 #define TDO_DEBUG_PARALLEL_OFF	FORCE_PARALLEL_OFF
 #endif
 
+/* a DROP DATABASE that was interrupted (later minor releases have the name) */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB (-2)
+#endif
+
 /* 17 lets a worker connect as a role without LOGIN */
 #ifdef BGWORKER_BYPASS_ROLELOGINCHECK
 #define TDO_CONNECT_FLAGS		BGWORKER_BYPASS_ROLELOGINCHECK
@@ -178,7 +183,23 @@ tdo_holds_advisory_lock(void)
 	return false;
 }
 
-/* named wait events exist since 17; before, all extensions share one */
+/*
+ * 17's transaction_timeout would end the process, not the run, which would then be
+ * taken for one that crashes its executor.  (statement_timeout is never started in
+ * a worker.)
+ */
+static inline void
+tdo_no_transaction_timeout(void)
+{
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+#endif
+}
+
+/*
+ * Named wait events exist since 17; before, all extensions share one.  Takes a
+ * lock: to be asked once a process.
+ */
 static inline uint32
 tdo_wait_event(const char *name)
 {

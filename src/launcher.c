@@ -86,6 +86,7 @@ scan_databases(bool want_all)
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
 		if (form->datallowconn && !form->datistemplate &&
+			form->datconnlimit != DATCONNLIMIT_INVALID_DB &&
 			tdo_database_listed(NameStr(form->datname)))
 			allowed = lappend_oid(allowed, form->oid);
 	}
@@ -154,7 +155,7 @@ reap(void)
 			/* one that worked for a while is replaced at once */
 			if (tdo_monotonic_us() - child->started_us > 10 * 1000000)
 				db->failures = 0;
-			db->next_try = tdo_now() +
+			db->next_try_us = tdo_monotonic_us() +
 				Min((int64) 100 << Min(db->failures, 10), MAX_BACKOFF_MS) * 1000;
 			db->failures++;
 			db->state = TDO_DB_WANTED;
@@ -212,7 +213,7 @@ start_scheduler(TdoDatabase *db)
 static long
 start_wanted(long sleep_ms)
 {
-	TimestampTz now = tdo_now();
+	int64		now_us = tdo_monotonic_us();
 	int			starting = 0;
 
 	for (int i = 0; i < TDO_MAX_DATABASES; i++)
@@ -226,9 +227,9 @@ start_wanted(long sleep_ms)
 		/* a sweep over many databases must not take every worker slot */
 		if (starting >= STARTS_AT_ONCE)
 			return Min(sleep_ms, RETRY_START_MS);
-		if (db->next_try > now)
+		if (db->next_try_us > now_us)
 		{
-			sleep_ms = Min(sleep_ms, (long) ((db->next_try - now) / 1000 + 1));
+			sleep_ms = Min(sleep_ms, (long) ((db->next_try_us - now_us) / 1000 + 1));
 			continue;
 		}
 		/* one may have attached meanwhile */

@@ -141,7 +141,7 @@ note_trouble(Oid role, const char *reason, bool count)
 	if (count)
 		failures++;
 	pause_ms = Min(pause_ms << Min(failures, 6), MAX_BACKOFF_MS);
-	if (tdo_pool_trouble(MyDatabaseId, role, tdo_now() + pause_ms * 1000, failures, reason))
+	if (tdo_pool_trouble(MyDatabaseId, role, tdo_monotonic_us() + pause_ms * 1000, failures, reason))
 		ereport(LOG,
 				(errmsg("triggerdo cannot run tasks of role \"%s\": %s",
 						GetUserNameFromId(role, true) ? GetUserNameFromId(role, true) : "?",
@@ -211,14 +211,19 @@ look_after_starting(void)
 	}
 }
 
+/* *sleep_ms is shortened to what is left */
 static bool
-backing_off(Oid role, TimestampTz now, TimestampTz *next)
+backing_off(Oid role, long *sleep_ms)
 {
 	TdoPool		pool;
+	int64		left_us;
 
-	if (!tdo_pool_get(MyDatabaseId, role, &pool) || pool.next_try <= now)
+	if (!tdo_pool_get(MyDatabaseId, role, &pool))
 		return false;
-	*next = *next == 0 ? pool.next_try : Min(*next, pool.next_try);
+	left_us = pool.next_try_us - tdo_monotonic_us();
+	if (left_us <= 0)
+		return false;
+	*sleep_ms = Min(*sleep_ms, (long) (left_us / 1000 + 1));
 	return true;
 }
 
@@ -226,10 +231,10 @@ backing_off(Oid role, TimestampTz now, TimestampTz *next)
  * Work is queued for this owner: wake who rests, start who is missing.  Beyond
  * triggerdo.executors one more is started only when all of them sit in one
  * batch for long, which means that they wait for something else than a core.  Tells whether the
- * pool is to be looked at again in a moment; otherwise *next says when.
+ * pool is to be looked at again in a moment; otherwise *sleep_ms says when.
  */
 static bool
-look_after_owner(Oid owner, TimestampTz now, TimestampTz *next)
+look_after_owner(Oid owner, long *sleep_ms)
 {
 	TdoPoolCount count;
 	const char *trouble;
@@ -241,14 +246,14 @@ look_after_owner(Oid owner, TimestampTz now, TimestampTz *next)
 		count.alive >= tdo_max_executors_per_role ||
 		(count.alive >= tdo_executors && count.stuck < count.alive))
 		return true;
-	if (backing_off(owner, now, next))
+	if (backing_off(owner, sleep_ms))
 		return count.alive > 0;
 	trouble = role_trouble(owner);
 	if (trouble)
 		note_trouble(owner, trouble, true);
 	else
 		start_executor(owner);
-	return !backing_off(owner, now, next);
+	return !backing_off(owner, sleep_ms);
 }
 
 /* ------------------------------------------------------------------- the loop */
@@ -327,7 +332,7 @@ look(void)
 	owners = tdo_ready_owners();
 	foreach(lc, owners)
 	{
-		if (look_after_owner(lfirst_oid(lc), now, &next))
+		if (look_after_owner(lfirst_oid(lc), &sleep_ms))
 			watching = true;
 	}
 	if (watching)

@@ -67,6 +67,7 @@ shmem_startup(void)
 		tdo_shared->lock = &(GetNamedLWLockTranche("triggerdo"))->lock;
 		tdo_shared->nslots = tdo_max_executors;
 		pg_atomic_init_u32(&tdo_shared->waiters, 0);
+		pg_atomic_init_u32(&tdo_shared->ntransients, 0);
 		for (int i = 0; i < TDO_WAIT_BUCKETS; i++)
 			ConditionVariableInit(&tdo_shared->wait[i]);
 		for (int i = 0; i < TDO_MAX_DATABASES; i++)
@@ -134,7 +135,7 @@ database_lookup(Oid database, bool make)
 	unused->announced = false;
 	unused->watching = false;
 	unused->failures = 0;
-	unused->next_try = 0;
+	unused->next_try_us = 0;
 	pg_atomic_write_u32(&unused->prepared, 0);
 	return unused;
 }
@@ -163,7 +164,7 @@ tdo_database_want(Oid database)
 	{
 		db->state = TDO_DB_WANTED;
 		db->failures = 0;
-		db->next_try = 0;
+		db->next_try_us = 0;
 	}
 	LWLockRelease(tdo_shared->lock);
 	return db;
@@ -432,7 +433,7 @@ pool_lookup(Oid database, Oid role, bool make)
 }
 
 bool
-tdo_pool_trouble(Oid database, Oid role, TimestampTz next_try, int failures,
+tdo_pool_trouble(Oid database, Oid role, int64 next_try_us, int failures,
 				 const char *reason)
 {
 	TdoPool    *pool;
@@ -443,7 +444,7 @@ tdo_pool_trouble(Oid database, Oid role, TimestampTz next_try, int failures,
 	if (pool)
 	{
 		news = strncmp(pool->reason, reason, sizeof(pool->reason) - 1) != 0;
-		pool->next_try = next_try;
+		pool->next_try_us = next_try_us;
 		pool->failures = failures;
 		strlcpy(pool->reason, reason, sizeof(pool->reason));
 	}
@@ -526,6 +527,71 @@ tdo_suspect_take(Oid database, pg_uuid_t *run)
 	}
 	LWLockRelease(tdo_shared->lock);
 	return found;
+}
+
+/* caller holds the lock */
+static TdoTransient *
+transient_lookup(Oid database, const pg_uuid_t *run)
+{
+	for (int i = 0; i < TDO_MAX_TRANSIENTS; i++)
+	{
+		TdoTransient *t = &tdo_shared->transients[i];
+
+		if (t->database == database && memcmp(&t->run, run, sizeof(*run)) == 0)
+			return t;
+	}
+	return NULL;
+}
+
+/*
+ * The count is shared, because between two tries another executor may take the
+ * run.  One that is overwritten begins anew: more tries, nothing worse.
+ */
+int
+tdo_transient_count(Oid database, const pg_uuid_t *run)
+{
+	TdoTransient *t;
+	int			tries;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	t = transient_lookup(database, run);
+	for (int i = 0; t == NULL && i < TDO_MAX_TRANSIENTS; i++)
+	{
+		if (!OidIsValid(tdo_shared->transients[i].database))
+		{
+			t = &tdo_shared->transients[i];
+			pg_atomic_fetch_add_u32(&tdo_shared->ntransients, 1);
+			t->tries = 0;
+		}
+	}
+	if (t == NULL)
+	{
+		t = &tdo_shared->transients[tdo_shared->next_transient];
+		tdo_shared->next_transient = (tdo_shared->next_transient + 1) % TDO_MAX_TRANSIENTS;
+		t->tries = 0;
+	}
+	t->database = database;
+	t->run = *run;
+	tries = ++t->tries;
+	LWLockRelease(tdo_shared->lock);
+	return tries;
+}
+
+void
+tdo_transient_forget(Oid database, const pg_uuid_t *run)
+{
+	TdoTransient *t;
+
+	if (pg_atomic_read_u32(&tdo_shared->ntransients) == 0)
+		return;
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	t = transient_lookup(database, run);
+	if (t)
+	{
+		t->database = InvalidOid;
+		pg_atomic_fetch_sub_u32(&tdo_shared->ntransients, 1);
+	}
+	LWLockRelease(tdo_shared->lock);
 }
 
 ConditionVariable *

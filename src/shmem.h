@@ -29,7 +29,7 @@ typedef struct TdoPool
 	Oid			database;		/* InvalidOid: entry unused */
 	Oid			role;
 	int			failures;		/* in a row */
-	TimestampTz next_try;
+	int64		next_try_us;	/* monotonic: the clock may be set back */
 	char		reason[160];	/* shown in triggerdo.workers */
 } TdoPool;
 
@@ -48,7 +48,7 @@ typedef struct TdoDatabase
 	int			pid;			/* of the scheduler, 0 before it attached */
 	Latch	   *latch;			/* of the scheduler, or NULL */
 	int			failures;		/* schedulers that ended early, in a row */
-	TimestampTz next_try;
+	int64		next_try_us;	/* monotonic */
 	pg_atomic_uint32 prepared;	/* an enqueue was prepared: look each second */
 	bool		watching;		/* the scheduler looks again soon anyway */
 	bool		announced;		/* since the scheduler last looked for us */
@@ -95,6 +95,14 @@ typedef struct TdoSuspect
 	pg_uuid_t	run;
 } TdoSuspect;
 
+/* how often an attempt met a serialization failure, whoever ran it */
+typedef struct TdoTransient
+{
+	Oid			database;		/* InvalidOid: entry unused */
+	pg_uuid_t	run;
+	int			tries;
+} TdoTransient;
+
 typedef struct TdoShared
 {
 	LWLock	   *lock;
@@ -106,6 +114,9 @@ typedef struct TdoShared
 	TdoDatabase databases[TDO_MAX_DATABASES];
 	TdoPool		pools[TDO_MAX_POOLS];
 	TdoSuspect	suspects[TDO_MAX_SUSPECTS];
+	TdoTransient transients[TDO_MAX_TRANSIENTS];
+	int			next_transient; /* to be overwritten when all are in use */
+	pg_atomic_uint32 ntransients;
 	TdoSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } TdoShared;
 
@@ -170,7 +181,7 @@ extern void tdo_pool_count(Oid database, Oid role, int wake, int64 stuck_us,
 						   TdoPoolCount *count);
 
 /* start trouble of a pool: record (returns true when it is news) and clear */
-extern bool tdo_pool_trouble(Oid database, Oid role, TimestampTz next_try,
+extern bool tdo_pool_trouble(Oid database, Oid role, int64 next_try_us,
 							 int failures, const char *reason);
 extern void tdo_pool_clear(Oid database, Oid role);
 
@@ -181,6 +192,10 @@ extern bool tdo_pool_get(Oid database, Oid role, TdoPool *copy);
 /* remember a run whose executor ends, and take one of a database; one too many is forgotten */
 extern void tdo_suspect_add(Oid database, const pg_uuid_t *run);
 extern bool tdo_suspect_take(Oid database, pg_uuid_t *run);
+
+/* count one more serialization failure of the attempt in hand; the attempt came to an end */
+extern int	tdo_transient_count(Oid database, const pg_uuid_t *run);
+extern void tdo_transient_forget(Oid database, const pg_uuid_t *run);
 
 extern ConditionVariable *tdo_wait_bucket(const pg_uuid_t *run);
 

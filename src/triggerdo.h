@@ -28,6 +28,9 @@
 /* runs whose executors ended, until the scheduler has seen to them */
 #define TDO_MAX_SUSPECTS		64
 
+/* attempts that met serialization failures and have not ended */
+#define TDO_MAX_TRANSIENTS		256
+
 /* condition variables that waiters for a run's end are spread over */
 #define TDO_WAIT_BUCKETS		64
 
