@@ -250,6 +250,7 @@ tdo_launcher_main(Datum main_arg)
 {
 	uint32		wait_event;
 	int64		swept_us = 0;
+	char	   *swept_list = MemoryContextStrdup(TopMemoryContext, "");
 	MemoryContext context;
 
 	tdo_bgw_setup();
@@ -271,10 +272,13 @@ tdo_launcher_main(Datum main_arg)
 
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
-		if (swept_us == 0 || now_us - swept_us >= tdo_sweep_interval * INT64CONST(1000000))
+		if (swept_us == 0 || strcmp(swept_list, tdo_databases) != 0 ||
+			now_us - swept_us >= tdo_sweep_interval * INT64CONST(1000000))
 		{
 			scan_databases(true);
 			swept_us = now_us;
+			pfree(swept_list);
+			swept_list = MemoryContextStrdup(TopMemoryContext, tdo_databases);
 		}
 		reap();
 		if (any_wanted())
