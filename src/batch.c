@@ -206,7 +206,6 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 		again[nagain++] = live->run_id;
 		return;
 	}
-	tdo_transient_forget(MyDatabaseId, &live->run_id);
 	record(live, run, entry, &outcome, started);
 	done[ndone++] = live->run_id;
 
@@ -322,6 +321,9 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	committing = false;
 	if (slot->runs_done == 0)
 		tdo_pool_clear(MyDatabaseId, role); /* it does work */
+	/* only now: the commit may have met one, too */
+	for (int i = 0; i < ndone; i++)
+		tdo_transient_forget(MyDatabaseId, &done[i]);
 	slot->runs_done += ndone;
 	return BATCH_DONE;
 }
@@ -441,7 +443,7 @@ bookkeeping_failed(void)
 static void
 run_alone(const pg_uuid_t *id)
 {
-	for (int tries = 0;; tries++)
+	for (int tries = 0; tdo_executors > 0; tries++)
 	{
 		switch (one_transaction(1, id))
 		{
