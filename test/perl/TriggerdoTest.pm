@@ -15,8 +15,10 @@ use Exporter qw(import);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time usleep);
 
-our @EXPORT_OK = qw(node setup_app wait_runs invariants_ok);
+our @EXPORT_OK = qw(node setup_app wait_runs invariants_ok
+  app plpgsql_task pids all_final reload_with within);
 
 # node(NAME, OPTION => VALUE...): a new server, running.
 #
@@ -88,6 +90,90 @@ sub invariants_ok
 		$node->safe_psql(
 			$database, 'SELECT * FROM triggerdo.check_invariants() LIMIT 20'));
 	return 0;
+}
+
+# app(NODE, SQL, [role => ..., database => ...]): SQL as that role, "app" unless
+# told; gives its output, and dies of an error.
+sub app
+{
+	my ($node, $sql, %opts) = @_;
+
+	return $node->safe_psql($opts{database} // 'postgres',
+		$sql, extra_params => [ '-U', $opts{role} // 'app' ]);
+}
+
+# plpgsql_task(NODE, ID, STATEMENTS, [OPTION => VALUE...]): a task of "app" whose
+# function does these statements and returns its payload.
+#
+#   role, database, schema   "app", "postgres", the role
+#   declare => 'x int;'      variables
+#   define  => "retry => ''" more arguments of define_task
+sub plpgsql_task
+{
+	my ($node, $id, $body, %opts) = @_;
+	my $schema = $opts{schema} // $opts{role} // 'app';
+	my $declare = $opts{declare} ? "DECLARE $opts{declare}" : '';
+	my $define = $opts{define} ? ", $opts{define}" : '';
+	(my $function = "$schema.$id") =~ s/-/_/g;
+
+	app($node, qq{
+		CREATE OR REPLACE FUNCTION $function(payload jsonb) RETURNS jsonb
+		LANGUAGE plpgsql AS \$body\$ $declare BEGIN $body RETURN payload; END \$body\$;
+		SELECT triggerdo.define_task('$id', run => '$function'$define)}, %opts);
+	return;
+}
+
+# pids(NODE, KIND, [CONDITION]): the processes of that kind, as the server shows
+# them: launcher, scheduler, executor.
+sub pids
+{
+	my ($node, $kind, $condition) = @_;
+
+	return split /\n/,
+	  $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'triggerdo $kind' AND ("
+		  . ($condition // 'true') . ') ORDER BY pid');
+}
+
+# all_final(NODE, [DATABASE]): waits until no run is left; one test.
+sub all_final
+{
+	my ($node, $database) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_runs($node,
+		'NOT EXISTS (SELECT FROM triggerdo.runs WHERE finished_at IS NULL)',
+		$database);
+}
+
+# reload_with(NODE, "name = value"...): settings, taken in by every process soon.
+sub reload_with
+{
+	my ($node, @settings) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $_") foreach @settings;
+	$node->reload;
+	return;
+}
+
+# within(SECONDS, NAME, CODE): one test, that CODE (a condition) comes true in
+# that time; gives the seconds it took.
+sub within
+{
+	my ($seconds, $name, $code) = @_;
+	my $begin = time;
+	my $true;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	until ($true = $code->())
+	{
+		last if time - $begin > $seconds;
+		usleep(20_000);
+	}
+	my $took = time - $begin;
+	ok($true && $took <= $seconds, sprintf('%s within %g s', $name, $seconds))
+	  or diag(sprintf('%.2f s', $took));
+	return $took;
 }
 
 1;

@@ -37,3 +37,10 @@ CREATE FUNCTION triggerdo_test.noop(payload jsonb) RETURNS jsonb
 CREATE FUNCTION triggerdo_test.xid_burnt() RETURNS xid8
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'triggerdo_test_xid_burnt';
+
+-- Claims at most n queued runs of the owner, as its executor would, in the
+-- caller's transaction; their ids, in order. Nothing runs them.
+CREATE FUNCTION triggerdo_test.claim(owner regrole, n int) RETURNS SETOF uuid
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_claim';
+REVOKE EXECUTE ON FUNCTION triggerdo_test.claim(regrole, int) FROM PUBLIC;

@@ -15,16 +15,21 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
 #include "utils/xid8.h"
 
 #include "clock.h"
+#include "ready.h"
 
 PG_MODULE_MAGIC;
 
@@ -53,6 +58,7 @@ PG_FUNCTION_INFO_V1(triggerdo_test_freeze);
 PG_FUNCTION_INFO_V1(triggerdo_test_reset);
 PG_FUNCTION_INFO_V1(triggerdo_test_noop);
 PG_FUNCTION_INFO_V1(triggerdo_test_xid_burnt);
+PG_FUNCTION_INFO_V1(triggerdo_test_claim);
 
 static uint64
 pack(int64 value, bool frozen)
@@ -229,4 +235,54 @@ Datum
 triggerdo_test_xid_burnt(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_FULLTRANSACTIONID(ReadNextFullTransactionId());
+}
+
+typedef int (*ClaimFunction) (Oid owner, int limit, TdoLive *claimed, TdoReadyCursor *cursor);
+
+/*
+ * What an executor does first, in the caller's transaction: sessions can then
+ * be stepped through every order of two claims.
+ */
+Datum
+triggerdo_test_claim(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			owner = PG_GETARG_OID(0);
+	int			limit = PG_GETARG_INT32(1);
+	ClaimFunction claim;
+	TdoReadyCursor cursor = {0};
+	TdoLive    *claimed;
+	TupleDesc	tupdesc;
+	MemoryContext old;
+	int			n;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		!(rsinfo->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	if (limit < 1 || limit > 10000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("n must be from 1 to 10000")));
+	claim = (ClaimFunction) load_external_function("triggerdo", "tdo_ready_claim",
+												   true, NULL);
+	claimed = palloc(sizeof(TdoLive) * limit);
+	n = claim(owner, limit, claimed, &cursor);
+
+	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	tupdesc = CreateTemplateTupleDesc(1);
+	TupleDescInitEntry(tupdesc, 1, "claim", UUIDOID, -1, 0);
+	rsinfo->setResult = tuplestore_begin_heap(true, false, work_mem);
+	rsinfo->setDesc = tupdesc;
+	rsinfo->returnMode = SFRM_Materialize;
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		value = UUIDPGetDatum(&claimed[i].run_id);
+		bool		isnull = false;
+
+		tuplestore_putvalues(rsinfo->setResult, tupdesc, &value, &isnull);
+	}
+	return (Datum) 0;
 }
