@@ -49,6 +49,7 @@ PG_FUNCTION_INFO_V1(tdo_sql_retry_run_at);
 /* a lost wake-up is made good by a look a second */
 #define LOOK_EVERY_MS	1000
 #define CANCEL_LOOK_MS	10
+#define MAX_LOOKS		5
 
 static char *
 uuid_text(const pg_uuid_t *id)
@@ -317,6 +318,7 @@ static bool
 lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
 {
 	LockWaitPolicy policy = LockWaitSkip;
+	int			looks = 0;
 	static uint32 wait_event = 0;
 
 	if (wait_event == 0)
@@ -341,14 +343,23 @@ lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
 								uuid_text(id)),
 						 errhint("End its executor with pg_terminate_backend() (triggerdo.workers has the pid): the run is queued again.")));
 				break;
+			case TDO_NOT_IN_HAND:
+
+				/*
+				 * An executor locks first and shows it in its slot a moment
+				 * later: only what stays so is another session's.
+				 */
+				if (++looks > MAX_LOOKS)
+				{
+					policy = LockWaitBlock;
+					break;
+				}
+				/* FALLTHROUGH */
 			case TDO_IN_HAND_WAITING:
 				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 								 CANCEL_LOOK_MS, wait_event);
 				ResetLatch(MyLatch);
 				CHECK_FOR_INTERRUPTS();
-				break;
-			case TDO_NOT_IN_HAND:
-				policy = LockWaitBlock;
 				break;
 		}
 	}

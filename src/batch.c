@@ -75,6 +75,8 @@ static MemoryContext run_context;	/* reset before each run */
 static TimeoutId watch_timeout;
 static uint32 wait_event_pause;
 static double average_us;		/* of a run, for the size of the next batch */
+static bool alone_next;			/* the last run's task wants transactions of
+								 * its own */
 
 /* the transaction in hand, or the last one */
 static TdoLive claimed[TDO_MAX_BATCH];
@@ -126,14 +128,18 @@ allow_cancel(bool allow)
 
 /* ------------------------------------------------------------------ one run */
 
+static char *
+run_id_text(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
 static void
 report(const TdoRun *run)
 {
-	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out,
-														 UUIDPGetDatum(&run->run_id)));
-
 	pgstat_report_activity(STATE_RUNNING,
-						   psprintf("triggerdo run %s of task %s", id, run->task));
+						   psprintf("triggerdo run %s of task %s",
+									run_id_text(&run->run_id), run->task));
 }
 
 /* may this run share the transaction with the runs before it? */
@@ -212,6 +218,7 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 	us = tdo_monotonic_us() - begin;
 	if (entry)
 		tdo_entry_measured(entry, us);
+	alone_next = wants_own_transaction(entry);
 	average_us += (us - average_us) * 0.2;
 }
 
@@ -224,6 +231,17 @@ batch_is_full(int64 begin)
 		MyProc->subxidStatus.count >= SUBXIDS_ENOUGH ||
 		MyProc->subxidStatus.overflowed ||
 		tdo_session_must_end_batch();
+}
+
+/* somebody dropped the partition of its day: nothing is left to run */
+static void
+forget_orphan(const TdoLive *live)
+{
+	ereport(LOG,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("triggerdo forgets queued run %s: it has no row in %s.run",
+					run_id_text(&live->run_id), TDO_PRIVATE_SCHEMA)));
+	tdo_live_delete(live);
 }
 
 /* the claimed runs, in order, as far as they may share this transaction */
@@ -248,9 +266,10 @@ run_claimed(void)
 			!ItemPointerEquals(&live.tid, &claimed[i].tid))
 			continue;
 		if (!tdo_run_get(&live.run_id, &run))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a queued run has no row in %s.run", TDO_PRIVATE_SCHEMA)));
+		{
+			forget_orphan(&live);
+			continue;
+		}
 		entry = tdo_entry_get(run.task, run.owner);
 		if (wants_own_transaction(entry))
 		{
@@ -297,6 +316,17 @@ batch_transaction(int limit, const pg_uuid_t *only)
 		tdo_txn_commit();
 		return BATCH_EMPTY;
 	}
+
+	/*
+	 * Claims see what is committed now, a frozen snapshot does not: a run
+	 * must not miss what was committed together with it.
+	 */
+	if (IsolationUsesXactSnapshot() &&
+		XidInMVCCSnapshot(claimed[0].xmin, GetActiveSnapshot()))
+	{
+		tdo_txn_abort();
+		return BATCH_ALONE;
+	}
 	if (slot->state != TDO_SLOT_BUSY)
 		tdo_slot_set_state(slot, TDO_SLOT_BUSY);
 	for (int i = 0; i < nclaimed; i++)
@@ -305,12 +335,12 @@ batch_transaction(int limit, const pg_uuid_t *only)
 
 	enable_timeout_after(watch_timeout, WATCH_MS);
 	end = run_claimed();
-	disable_timeout(watch_timeout, false);
 
 	MemoryContextSwitchTo(batch_context);
 	PopActiveSnapshot();
 	if (end == BATCH_ALONE || end == BATCH_AGAIN)
 	{
+		disable_timeout(watch_timeout, false);
 		tdo_txn_abort();
 		return end;
 	}
@@ -318,6 +348,7 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	allow_cancel(true);			/* deferred triggers are user code */
 	tdo_txn_commit();
 	allow_cancel(false);
+	disable_timeout(watch_timeout, false);
 	committing = false;
 	if (slot->runs_done == 0)
 		tdo_pool_clear(MyDatabaseId, role); /* it does work */
@@ -337,6 +368,8 @@ one_transaction(int limit, const pg_uuid_t *only)
 	handling = -1;
 	committing = false;
 	error = NULL;
+	last_started = tdo_now();
+	allow_cancel(false);
 	MemoryContextReset(batch_context);
 	MemoryContextSwitchTo(batch_context);
 	PG_TRY();
@@ -393,6 +426,7 @@ pause_after(const ErrorData *edata)
 static void
 record_outside(const pg_uuid_t *id, const ErrorData *edata)
 {
+	volatile bool recorded = false;
 	TdoOutcome	outcome = {0};
 	TdoRun		run;
 	TdoLive		live;
@@ -411,6 +445,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata)
 			if (entry)
 				tdo_entry_make_solo(entry);
 			record(&live, &run, entry, &outcome, last_started);
+			recorded = true;
 		}
 		PopActiveSnapshot();
 		tdo_txn_commit();
@@ -425,8 +460,12 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata)
 		allow_cancel(false);
 		tdo_txn_abort();
 		pause_after(second);
+		recorded = true;		/* has paused */
 	}
 	PG_END_TRY();
+	/* somebody else has it, or it is gone: do not turn in a tight loop */
+	if (!recorded)
+		pause_after(edata);
 }
 
 /* an error of ours while a run was seen to is that run's, unless the machine is to blame */
@@ -484,6 +523,8 @@ batch_size(void)
 {
 	double		fits = tdo_batch_time * 1000.0 / Max(average_us, 1.0);
 
+	if (alone_next)
+		return 1;
 	return (int) Max(1.0, Min(fits, (double) TDO_MAX_BATCH));
 }
 

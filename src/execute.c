@@ -41,6 +41,9 @@
 
 #define TASK_KEY_LEN	256
 
+/* a deadlock or a commit that failed is not held against a task for ever */
+#define SOLO_RUNS		100
+
 struct TdoEntry
 {
 	char		key[TASK_KEY_LEN];
@@ -55,7 +58,7 @@ struct TdoEntry
 	uint64		proc_changes;	/* functions' count when it was resolved */
 	int			busy;			/* calls going on with flinfo or plan */
 	double		duration_us;
-	bool		solo;
+	int			solo;			/* runs for which it stays alone */
 };
 
 static HTAB *entries = NULL;
@@ -166,7 +169,7 @@ get_entry(const char *task)
 		entry->resolved = false;
 		entry->busy = 0;
 		entry->duration_us = -1;
-		entry->solo = false;
+		entry->solo = 0;
 		entry->fn_context = AllocSetContextCreate(TopMemoryContext, "triggerdo function",
 												  ALLOCSET_SMALL_SIZES);
 	}
@@ -176,7 +179,7 @@ get_entry(const char *task)
 		{
 			forget_function(entry);
 			entry->duration_us = -1;
-			entry->solo = false;
+			entry->solo = 0;
 		}
 		MemoryContextDelete(entry->context);
 	}
@@ -210,6 +213,8 @@ tdo_entry_duration(const TdoEntry *entry)
 void
 tdo_entry_measured(TdoEntry *entry, int64 us)
 {
+	if (entry->solo > 0)
+		entry->solo--;
 	if (entry->duration_us < 0)
 		entry->duration_us = us;
 	else
@@ -219,13 +224,13 @@ tdo_entry_measured(TdoEntry *entry, int64 us)
 bool
 tdo_entry_is_solo(const TdoEntry *entry)
 {
-	return entry->solo || entry->task.isolate;
+	return entry->solo > 0 || entry->task.isolate;
 }
 
 void
 tdo_entry_make_solo(TdoEntry *entry)
 {
-	entry->solo = true;
+	entry->solo = SOLO_RUNS;
 }
 
 /* ------------------------------------------------------------------ the call */
@@ -364,7 +369,7 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 	entry->busy++;
 	PG_TRY();
 	{
-		if (GetSessionUserId() != user)
+		if (GetSessionUserId() != user || GetAuthenticatedUserId() != user)
 			SetUserIdAndSecContext(user, sec_context | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
 		outcome->output = call_function(entry, run->payload, context);

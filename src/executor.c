@@ -63,7 +63,7 @@ grown_too_big(void)
 static bool
 should_leave(void)
 {
-	return tdo_executors == 0 || database->state == TDO_DB_NONE || grown_too_big();
+	return tdo_executors == 0 || !tdo_database_is_served(database, args.database) || grown_too_big();
 }
 
 static void

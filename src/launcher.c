@@ -268,7 +268,7 @@ tdo_launcher_main(Datum main_arg)
 	for (;;)
 	{
 		int64		now_us = tdo_monotonic_us();
-		long		sleep_ms = tdo_sweep_interval * 1000L;
+		long		sleep_ms;
 
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
@@ -283,7 +283,8 @@ tdo_launcher_main(Datum main_arg)
 		reap();
 		if (any_wanted())
 			scan_databases(false);
-		sleep_ms = start_wanted(sleep_ms);
+		sleep_ms = tdo_sweep_interval * 1000L - (now_us - swept_us) / 1000;
+		sleep_ms = start_wanted(Max(sleep_ms, 1));
 		pgstat_report_activity(STATE_IDLE, NULL);
 		tdo_bgw_sleep(sleep_ms, wait_event);
 	}

@@ -170,6 +170,14 @@ tdo_database_want(Oid database)
 	return db;
 }
 
+/* an unlocked look: entries never move */
+bool
+tdo_database_is_served(const TdoDatabase *db, Oid database)
+{
+	return db->database == database &&
+		(db->state == TDO_DB_WANTED || db->state == TDO_DB_RUNNING);
+}
+
 bool
 tdo_database_leave(TdoDatabase *db)
 {
@@ -494,18 +502,19 @@ tdo_pool_get(Oid database, Oid role, TdoPool *copy)
 void
 tdo_suspect_add(Oid database, const pg_uuid_t *run)
 {
+	TdoSuspect *place = &tdo_shared->suspects[0];
+
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < TDO_MAX_SUSPECTS; i++)
 	{
-		TdoSuspect *s = &tdo_shared->suspects[i];
-
-		if (!OidIsValid(s->database))
+		if (!OidIsValid(tdo_shared->suspects[i].database))
 		{
-			s->database = database;
-			s->run = *run;
+			place = &tdo_shared->suspects[i];
 			break;
 		}
 	}
+	place->database = database;
+	place->run = *run;
 	LWLockRelease(tdo_shared->lock);
 }
 

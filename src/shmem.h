@@ -139,6 +139,9 @@ extern TdoDatabase *tdo_database_want(Oid database);	/* make or mark the
  */
 extern bool tdo_database_leave(TdoDatabase *db);
 
+/* is this still the database's entry, and is it to have a scheduler? */
+extern bool tdo_database_is_served(const TdoDatabase *db, Oid database);
+
 /* from one state to another, if it is in the first and no scheduler is attached */
 extern bool tdo_database_change(TdoDatabase *db, TdoDbState from, TdoDbState to);
 

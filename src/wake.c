@@ -126,13 +126,13 @@ my_database(void)
 {
 	static TdoDatabase *mine = NULL;
 
-	if (mine != NULL && mine->database == MyDatabaseId && mine->state != TDO_DB_UNUSED)
+	if (mine != NULL && tdo_database_is_served(mine, MyDatabaseId))
 		return mine;
 	for (int i = 0; i < TDO_MAX_DATABASES; i++)
 	{
 		TdoDatabase *db = &tdo_shared->databases[i];
 
-		if (db->database == MyDatabaseId && db->state != TDO_DB_UNUSED)
+		if (tdo_database_is_served(db, MyDatabaseId))
 		{
 			mine = db;
 			return db;
