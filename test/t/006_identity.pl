@@ -138,6 +138,19 @@ is(run_low('leak'), 'COMPLETED|{}', 'a leaky function in a query of runs');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM public.loot WHERE what LIKE '%4711%'}), '0',
 	'sees no payload of another role');
 
+# (a cursor is closed after its run, unless that is the last of its transaction)
+low_task('hold-alone', q{EXECUTE $q$DECLARE held CURSOR WITH HOLD FOR SELECT low.spy('cursor with hold, alone')$q$;},
+	define => q{options => '{"isolate": true}'});
+is(run_low('hold-alone'), 'COMPLETED|{}', 'a cursor WITH HOLD, in a transaction of its own');
+
+# what ran late, at the end of the transaction, did run, and as low
+is( $node->safe_psql('postgres', q{SELECT string_agg(DISTINCT what, ', ' ORDER BY what) FROM public.loot
+		WHERE what IN ('deferred trigger', 'cursor with hold, alone', 'check', 'definer')}),
+	'check, cursor with hold, alone, deferred trigger, definer', 'late events of the tasks took place');
+is( $node->safe_psql('postgres',
+		q{SELECT DISTINCT who, login, super, what FROM public.loot WHERE (who, login, super) IS DISTINCT FROM ('low', 'low', false)}),
+	'', 'and none of it as anybody else');
+
 # ----------------------------------------------- what an owner plants for the others
 
 # operators, casts and functions on the search_path of his sessions, nearer than
