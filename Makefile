@@ -3,6 +3,7 @@
 #   make, make install    build and install, as with any PGXS extension
 #   make setup            install what is needed to build and test (Debian)
 #   make check [T=name]   all tests, or one of them, on throw-away servers
+#   make check-majors     the same on PostgreSQL 17 and 18, in chroots (root)
 #   make demo, bench      the first result; the figures
 #   make lint, indent     the house rules; the house layout
 #
@@ -50,7 +51,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 # one of them is asked for, PGXS stays out, and other goals named beside it are
 # given to a second make.
 
-HOUSE = setup check demo bench lint indent
+HOUSE = setup check check-majors demo bench lint indent
 
 ifneq (,$(filter $(HOUSE) print-%,$(MAKECMDGOALS)))
 
@@ -62,7 +63,7 @@ export T KEEP
 setup:
 	@scripts/setup
 lint indent: setup
-check demo bench lint indent:
+check check-majors demo bench lint indent:
 	@scripts/$@
 
 # for scripts: the value of a variable

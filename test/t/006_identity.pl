@@ -200,7 +200,8 @@ my @settings = (
 	q{transform_null_equals = on},
 	q{check_function_bodies = off},
 	q{xmloption = 'document'},
-	q{force_parallel_mode = on},
+	# 16 renamed it
+	($node->pg_version->major >= 16 ? 'debug_parallel_query' : 'force_parallel_mode') . ' = on',
 	q{jit = on},
 	q{work_mem = '64kB'},
 	q{synchronous_commit = off});
