@@ -391,6 +391,9 @@ one_transaction(int limit, const pg_uuid_t *only)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(batch_context);
+	/* given back, all or some: the next look is from the start */
+	if (end != BATCH_DONE && end != BATCH_EMPTY)
+		tdo_ready_rewind(&cursor);
 	tdo_slot_set_batch(slot, 0, NULL);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	tdo_session_drop_temp();
@@ -570,6 +573,7 @@ tdo_batch_init(Oid my_role, TdoSlot *my_slot, TdoDatabase *my_database)
 	run_context = AllocSetContextCreate(TopMemoryContext, "triggerdo run",
 										ALLOCSET_DEFAULT_SIZES);
 	average_us = tdo_batch_time * 1000.0;
+	cursor.low_key = &slot->low_key;
 	tdo_session_init(role);
 	allow_cancel(false);
 }

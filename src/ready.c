@@ -15,9 +15,12 @@
  * changed between the scan and the lock is passed over.
  *
  * The cursor keeps claims from walking over the dead entries of finished runs
- * again and again while an old snapshot keeps vacuum from removing them.  Runs
- * commit out of order, so a scan that comes back short, and one a second, looks
- * from the start.
+ * again and again, while vacuum has not removed them (an old snapshot may keep
+ * it from that).  Runs commit out of order: whoever makes one claimable lowers
+ * the executors' low_key to its order key, after it is visible, and before it
+ * looks whom to wake.  What slips through (a lost wake-up, a claimer that was
+ * ended) is found by the scheduler, which lowers it to the start, and by a look
+ * from the start once a second.
  *
  *-------------------------------------------------------------------------
  */
@@ -78,26 +81,41 @@ claim_from(Oid owner, int64 from_key, int limit, TdoLive *claimed)
 	return n;
 }
 
+void
+tdo_ready_rewind(TdoReadyCursor *cursor)
+{
+	cursor->from_key = PG_INT64_MIN;
+}
+
 int
 tdo_ready_claim(Oid owner, int limit, TdoLive *claimed, TdoReadyCursor *cursor)
 {
 	int64		now = tdo_monotonic_us();
-	int			n = 0;
+	bool		due = now - cursor->full_scan_us >= FULL_SCAN_EVERY_US;
+	int			n;
 
-	if (cursor->from_key != PG_INT64_MIN &&
-		now - cursor->full_scan_us < FULL_SCAN_EVERY_US)
-		n = claim_from(owner, cursor->from_key, limit, claimed);
-	if (n < limit)
+	/* taken before the look: what is queued later lowers it again */
+	if (cursor->low_key)
 	{
-		/*
-		 * Short, or due: from the start.  What was locked just now is our own
-		 * and would be locked again, so begin anew with an empty hand: the
-		 * locks stay, and the same rows come back in order.
-		 */
-		n = claim_from(owner, PG_INT64_MIN, limit, claimed);
-		cursor->full_scan_us = now;
+		/* (a local: Min evaluates its arguments twice) */
+		int64		low_key = (int64) pg_atomic_exchange_u64(cursor->low_key,
+															 (uint64) PG_INT64_MAX);
+
+		cursor->from_key = Min(cursor->from_key, low_key);
 	}
-	cursor->from_key = n > 0 ? claimed[0].order_key : PG_INT64_MIN;
+	/* a run that wakes a resting executor does not wait for the long look */
+	if (due && !cursor->dry)
+		cursor->from_key = PG_INT64_MIN;
+	n = claim_from(owner, cursor->from_key, limit, claimed);
+	if (n == 0 && due && cursor->from_key != PG_INT64_MIN)
+	{
+		cursor->from_key = PG_INT64_MIN;
+		n = claim_from(owner, cursor->from_key, limit, claimed);
+	}
+	if (cursor->from_key == PG_INT64_MIN)
+		cursor->full_scan_us = now;
+	cursor->from_key = n > 0 ? claimed[0].order_key : PG_INT64_MAX;
+	cursor->dry = n == 0;
 	return n;
 }
 

@@ -11,16 +11,23 @@
 #include "postgres.h"
 
 #include "nodes/pg_list.h"
+#include "port/atomics.h"
 
 #include "rows.h"
 
 /* where an executor's claims have got to; zero at first */
 typedef struct TdoReadyCursor
 {
-	int64		from_key;		/* nothing claimable of lower order is known */
+	int64		from_key;		/* no run below it is known to be claimable */
 	int64		full_scan_us;	/* monotonic: when it last looked from the
 								 * start */
+	bool		dry;			/* the last claim found nothing */
+	pg_atomic_uint64 *low_key;	/* NULL, or where enqueuers say from where to
+								 * look */
 } TdoReadyCursor;
+
+/* look from the start at the next claim */
+extern void tdo_ready_rewind(TdoReadyCursor *cursor);
 
 /*
  * Lock at most `limit` queued runs of the owner, first in order first, for

@@ -511,7 +511,7 @@ fire(Due *due)
 		due->live.state = TDO_LIVE_QUEUED;
 		due->live.order_key = due->at;
 		tdo_live_update(&due->live);
-		tdo_wake_queued(due->live.owner);
+		tdo_wake_queued(due->live.owner, due->live.order_key);
 	}
 	tdo_timer_delete(&due->id);
 }

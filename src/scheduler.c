@@ -241,7 +241,7 @@ look_after_owner(Oid owner, long *sleep_ms)
 
 	if (tdo_executors == 0)
 		return false;
-	tdo_pool_count(MyDatabaseId, owner, 1, STUCK_US, &count);
+	tdo_pool_count(MyDatabaseId, owner, 1, PG_INT64_MIN, STUCK_US, &count);
 	if (count.idle > 0 || count.starting > 0 ||
 		count.alive >= tdo_max_executors_per_role ||
 		(count.alive >= tdo_executors && count.stuck < count.alive))

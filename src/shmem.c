@@ -76,6 +76,7 @@ shmem_startup(void)
 		{
 			SpinLockInit(&tdo_shared->slots[i].mutex);
 			tdo_shared->slots[i].current = -1;
+			pg_atomic_init_u64(&tdo_shared->slots[i].low_key, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -231,6 +232,7 @@ tdo_slot_reserve(Oid database, Oid role, uint32 *generation)
 		slot->latch = NULL;
 		slot->since = now;
 		slot->runs_done = 0;
+		pg_atomic_write_u64(&slot->low_key, (uint64) PG_INT64_MIN);
 		slot->nruns = 0;
 		slot->current = -1;
 		slot->batch_started_us = 0;
@@ -372,13 +374,38 @@ tdo_slot_find_run(const pg_uuid_t *run, TimestampTz *started)
 
 /* -------------------------------------------------------------------- pools */
 
+void
+tdo_slot_lower_key(TdoSlot *slot, int64 low_key)
+{
+	uint64		old = pg_atomic_read_u64(&slot->low_key);
+
+	/* (a failed exchange reads the value anew) */
+	while ((int64) old > low_key &&
+		   !pg_atomic_compare_exchange_u64(&slot->low_key, &old, (uint64) low_key))
+		;
+}
+
+bool
+tdo_pool_is_backing_off(Oid database, Oid role)
+{
+	for (int i = 0; i < TDO_MAX_POOLS; i++)
+	{
+		TdoPool    *pool = &tdo_shared->pools[i];
+
+		if (pool->database == database && pool->role == role)
+			return pool->next_try_us > tdo_monotonic_us();
+	}
+	return false;
+}
+
 /*
  * Called after commit too (wake.c), so it may not fail: slots never move and
  * a latch lives in shared memory, so a look without the lock is safe; at worst
  * some process is woken for nothing.
  */
 void
-tdo_pool_count(Oid database, Oid role, int wake, int64 stuck_us, TdoPoolCount *count)
+tdo_pool_count(Oid database, Oid role, int wake, int64 low_key, int64 stuck_us,
+			   TdoPoolCount *count)
 {
 	memset(count, 0, sizeof(*count));
 	for (int i = 0; i < tdo_shared->nslots; i++)
@@ -388,6 +415,7 @@ tdo_pool_count(Oid database, Oid role, int wake, int64 stuck_us, TdoPoolCount *c
 
 		if (slot->database != database || slot->role != role)
 			continue;
+		tdo_slot_lower_key(slot, low_key);
 		switch (slot->state)
 		{
 			case TDO_SLOT_IDLE:

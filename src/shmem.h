@@ -79,6 +79,8 @@ typedef struct TdoSlot
 	Latch	   *latch;
 	TimestampTz since;			/* of the state */
 	uint64		runs_done;
+	pg_atomic_uint64 low_key;	/* lowest order key queued since its last
+								 * claim, int64 */
 
 	slock_t		mutex;
 	int			nruns;			/* in hand */
@@ -169,7 +171,10 @@ typedef enum TdoInHand
 /* is a run of this database in some executor's hand? */
 extern TdoInHand tdo_slot_find_run(const pg_uuid_t *run, TimestampTz *started);
 
-/* executors of a pool by state; wake up to `wake` idle ones */
+/*
+ * Executors of a pool by state; wake up to `wake` idle ones, and let all of
+ * them look from low_key on at their next claim.
+ */
 typedef struct TdoPoolCount
 {
 	int			alive;			/* starting, idle or busy */
@@ -180,8 +185,14 @@ typedef struct TdoPoolCount
 	int			woken;
 } TdoPoolCount;
 
-extern void tdo_pool_count(Oid database, Oid role, int wake, int64 stuck_us,
-						   TdoPoolCount *count);
+extern void tdo_pool_count(Oid database, Oid role, int wake, int64 low_key,
+						   int64 stuck_us, TdoPoolCount *count);
+
+/* is the pool known to wait for its next try? An unlocked look. */
+extern bool tdo_pool_is_backing_off(Oid database, Oid role);
+
+/* an order key below which its executor need not have looked: it will */
+extern void tdo_slot_lower_key(TdoSlot *slot, int64 low_key);
 
 /* start trouble of a pool: record (returns true when it is news) and clear */
 extern bool tdo_pool_trouble(Oid database, Oid role, int64 next_try_us,

@@ -66,7 +66,7 @@ tdo_enqueue(const TdoEnqueue *e)
 		tdo_wake_timer();
 	}
 	else
-		tdo_wake_queued(run.owner);
+		tdo_wake_queued(run.owner, live.order_key);
 	return run.run_id;
 }
 
@@ -144,7 +144,7 @@ tdo_fail(const TdoLive *live, const TdoFailed *f)
 		tdo_wake_timer();
 	}
 	else
-		tdo_wake_queued(live->owner);
+		tdo_wake_queued(live->owner, next.order_key);
 	tdo_live_update(&next);
 	CommandCounterIncrement();
 }

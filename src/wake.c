@@ -23,6 +23,7 @@
 #include "storage/latch.h"
 
 #include "clock.h"
+#include "guc.h"
 #include "shmem.h"
 #include "wake.h"
 
@@ -40,6 +41,7 @@ typedef struct WakeRequest
 	SubTransactionId subid;
 	Oid			owner;			/* WAKE_QUEUED */
 	int			count;			/* WAKE_QUEUED */
+	int64		low_key;		/* WAKE_QUEUED: the lowest order key */
 	int			bucket;			/* WAKE_FINISHED */
 } WakeRequest;
 
@@ -58,7 +60,7 @@ static SubTransactionId overflow = InvalidSubTransactionId;
 static SubTransactionId locked = InvalidSubTransactionId;
 
 static void
-add_request(WakeKind kind, Oid owner, int bucket)
+add_request(WakeKind kind, Oid owner, int64 key, int bucket)
 {
 	SubTransactionId subid = GetCurrentSubTransactionId();
 	WakeRequest *r;
@@ -70,6 +72,7 @@ add_request(WakeKind kind, Oid owner, int bucket)
 		if (r->kind == kind && r->subid == subid && r->owner == owner && r->bucket == bucket)
 		{
 			r->count++;
+			r->low_key = Min(r->low_key, key);
 			return;
 		}
 	}
@@ -84,25 +87,26 @@ add_request(WakeKind kind, Oid owner, int bucket)
 	r->subid = subid;
 	r->owner = owner;
 	r->count = 1;
+	r->low_key = key;
 	r->bucket = bucket;
 }
 
 void
-tdo_wake_queued(Oid owner)
+tdo_wake_queued(Oid owner, int64 order_key)
 {
-	add_request(WAKE_QUEUED, owner, 0);
+	add_request(WAKE_QUEUED, owner, order_key, 0);
 }
 
 void
 tdo_wake_timer(void)
 {
-	add_request(WAKE_TIMER, InvalidOid, 0);
+	add_request(WAKE_TIMER, InvalidOid, 0, 0);
 }
 
 void
 tdo_wake_finished(const pg_uuid_t *run)
 {
-	add_request(WAKE_FINISHED, InvalidOid, run->data[15] % TDO_WAIT_BUCKETS);
+	add_request(WAKE_FINISHED, InvalidOid, 0, run->data[15] % TDO_WAIT_BUCKETS);
 }
 
 void
@@ -114,7 +118,7 @@ tdo_wake_if_rolled_back(void)
 void
 tdo_wake_launcher(void)
 {
-	add_request(WAKE_LAUNCHER, InvalidOid, 0);
+	add_request(WAKE_LAUNCHER, InvalidOid, 0, 0);
 }
 
 /*
@@ -180,13 +184,15 @@ send_request(const WakeRequest *r)
 	switch (r->kind)
 	{
 		case WAKE_QUEUED:
-			tdo_pool_count(MyDatabaseId, r->owner, r->count, 0, &count);
+			tdo_pool_count(MyDatabaseId, r->owner, r->count, r->low_key, 0, &count);
 
 			/*
 			 * More runs than resting executors: the scheduler may have to
-			 * start one.  While it watches a busy pool it need not be told.
+			 * start one.  Not while it watches a busy pool anyway, waits for
+			 * the pool's next try, or may not start any.
 			 */
-			if (count.woken < r->count)
+			if (count.woken < r->count && tdo_executors > 0 &&
+				!tdo_pool_is_backing_off(MyDatabaseId, r->owner))
 				wake_scheduler(true);
 			break;
 		case WAKE_TIMER:
@@ -217,7 +223,10 @@ send_all(void)
 			TdoSlot    *slot = &tdo_shared->slots[i];
 			Latch	   *latch = slot->latch;
 
-			if (slot->state == TDO_SLOT_IDLE && slot->database == MyDatabaseId && latch)
+			if (slot->database != MyDatabaseId)
+				continue;
+			tdo_slot_lower_key(slot, PG_INT64_MIN);
+			if (slot->state == TDO_SLOT_IDLE && latch)
 				SetLatch(latch);
 		}
 		for (int i = 0; i < TDO_WAIT_BUCKETS; i++)

@@ -16,8 +16,8 @@
 
 extern void tdo_wake_init(void);	/* once per process, from _PG_init */
 
-/* runs of this owner became queued */
-extern void tdo_wake_queued(Oid owner);
+/* a run of this owner, with this order key, became queued */
+extern void tdo_wake_queued(Oid owner, int64 order_key);
 
 /* a timer was set: the scheduler must look at its clock again */
 extern void tdo_wake_timer(void);
