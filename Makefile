@@ -63,8 +63,18 @@ export T KEEP
 setup:
 	@scripts/setup
 lint indent: setup
-check check-majors demo bench lint indent:
-	@scripts/$@
+check:
+	@scripts/check
+check-majors:
+	@scripts/check-majors
+demo:
+	@scripts/demo
+bench:
+	@scripts/bench
+lint:
+	@scripts/lint
+indent:
+	@scripts/indent
 
 # for scripts: the value of a variable
 print-%:
