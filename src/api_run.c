@@ -32,6 +32,7 @@
 #include "json.h"
 #include "ready.h"
 #include "shmem.h"
+#include "slot.h"
 #include "store.h"
 #include "task.h"
 #include "transition.h"

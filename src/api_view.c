@@ -25,6 +25,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "shmem.h"
+#include "slot.h"
 #include "triggerdo.h"
 #include "wake.h"
 

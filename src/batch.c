@@ -40,6 +40,7 @@
 #include "guc.h"
 #include "ready.h"
 #include "session.h"
+#include "slot.h"
 #include "store.h"
 #include "transition.h"
 #include "triggerdo.h"

@@ -26,6 +26,7 @@
 #include "executor.h"
 #include "guc.h"
 #include "shmem.h"
+#include "slot.h"
 #include "triggerdo.h"
 #include "txn.h"
 

@@ -38,6 +38,7 @@
 #include "rows.h"
 #include "scheduler.h"
 #include "shmem.h"
+#include "slot.h"
 #include "store.h"
 #include "transition.h"
 #include "triggerdo.h"

@@ -25,6 +25,7 @@
 #include "clock.h"
 #include "guc.h"
 #include "shmem.h"
+#include "slot.h"
 #include "wake.h"
 
 typedef enum WakeKind
