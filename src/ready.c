@@ -18,9 +18,10 @@
  * again and again, while vacuum has not removed them (an old snapshot may keep
  * it from that).  Runs commit out of order: whoever makes one claimable lowers
  * the executors' low_key to its order key, after it is visible, and before it
- * looks whom to wake.  What slips through (a lost wake-up, a claimer that was
- * ended) is found by the scheduler, which lowers it to the start, and by a look
- * from the start once a second.
+ * looks whom to wake.  What slips through (a lost wake-up, runs that a batch
+ * gave back) is found by the scheduler, which lowers it to the start, and by a
+ * busy executor, which looks from the start once a second.  A sleeping executor
+ * looks when it is woken, and not before.
  *
  *-------------------------------------------------------------------------
  */

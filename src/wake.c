@@ -41,7 +41,7 @@ typedef struct WakeRequest
 	WakeKind	kind;
 	SubTransactionId subid;
 	Oid			owner;			/* WAKE_QUEUED */
-	int			count;			/* WAKE_QUEUED */
+	int			count;			/* WAKE_QUEUED; 0: summed up in another */
 	int64		low_key;		/* WAKE_QUEUED: the lowest order key */
 	int			bucket;			/* WAKE_FINISHED */
 } WakeRequest;
@@ -185,6 +185,8 @@ send_request(const WakeRequest *r)
 	switch (r->kind)
 	{
 		case WAKE_QUEUED:
+			if (r->count == 0)
+				break;			/* in its owner's sum */
 			tdo_pool_count(MyDatabaseId, r->owner, r->count, r->low_key, 0, &count);
 
 			/*
@@ -209,9 +211,36 @@ send_request(const WakeRequest *r)
 	}
 }
 
+/*
+ * Requests of several subtransactions become one for each owner: each by
+ * itself would wake the same resting executor again, and the next one not.
+ */
+static void
+sum_owners(void)
+{
+	for (int i = 0; i < nrequests; i++)
+	{
+		WakeRequest *r = &requests[i];
+
+		if (r->kind != WAKE_QUEUED || r->count == 0)
+			continue;
+		for (int j = i + 1; j < nrequests; j++)
+		{
+			WakeRequest *other = &requests[j];
+
+			if (other->kind != WAKE_QUEUED || other->owner != r->owner)
+				continue;
+			r->count += other->count;
+			r->low_key = Min(r->low_key, other->low_key);
+			other->count = 0;
+		}
+	}
+}
+
 static void
 send_all(void)
 {
+	sum_owners();
 	/* pairs with tdo_slot_set_state: our rows are visible before we look */
 	pg_memory_barrier();
 	for (int i = 0; i < nrequests; i++)
