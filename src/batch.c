@@ -115,6 +115,39 @@ watch(void)
 	enable_timeout_after(watch_timeout, WATCH_MS);
 }
 
+/* goes on from batch to batch: many short ones are as long as a long one */
+static void
+watch_on(void)
+{
+	if (!get_timeout_active(watch_timeout))
+		enable_timeout_after(watch_timeout, WATCH_MS);
+}
+
+static void
+watch_off(void)
+{
+	if (get_timeout_active(watch_timeout))
+		disable_timeout(watch_timeout, false);
+}
+
+/*
+ * Claimed runs were given back, below where the other executors look, and
+ * perhaps while they rest: the scheduler sends them there.
+ */
+static void
+tell_given_back(void)
+{
+	Latch	   *scheduler = database->latch;
+
+	/*
+	 * pairs with the one in the scheduler's look(): free first, then the look
+	 * at it
+	 */
+	pg_memory_barrier();
+	if (scheduler != NULL && !database->watching)
+		SetLatch(scheduler);
+}
+
 /*
  * A cancel signal is for the user code that runs when it arrives: one that
  * comes at another moment is dropped, and never reaches bookkeeping or the
@@ -334,14 +367,13 @@ batch_transaction(int limit, const pg_uuid_t *only)
 		done[i] = claimed[i].run_id;
 	tdo_slot_set_batch(slot, nclaimed, done);
 
-	enable_timeout_after(watch_timeout, WATCH_MS);
+	watch_on();
 	end = run_claimed();
 
 	MemoryContextSwitchTo(batch_context);
 	PopActiveSnapshot();
 	if (end == BATCH_ALONE || end == BATCH_AGAIN)
 	{
-		disable_timeout(watch_timeout, false);
 		tdo_txn_abort();
 		return end;
 	}
@@ -349,7 +381,6 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	allow_cancel(true);			/* deferred triggers are user code */
 	tdo_txn_commit();
 	allow_cancel(false);
-	disable_timeout(watch_timeout, false);
 	committing = false;
 	if (slot->runs_done == 0)
 		tdo_pool_clear(MyDatabaseId, role); /* it does work */
@@ -384,7 +415,6 @@ one_transaction(int limit, const pg_uuid_t *only)
 		error = CopyErrorData();
 		FlushErrorState();
 		allow_cancel(false);
-		disable_timeout(watch_timeout, false);
 		tdo_txn_abort();
 		tdo_execute_reset();
 		RESUME_INTERRUPTS();
@@ -394,7 +424,12 @@ one_transaction(int limit, const pg_uuid_t *only)
 	MemoryContextSwitchTo(batch_context);
 	/* given back, all or some: the next look is from the start */
 	if (end != BATCH_DONE && end != BATCH_EMPTY)
+	{
 		tdo_ready_rewind(&cursor);
+		/* one alone is tried again by us, and at once unless it failed */
+		if (nclaimed > (end == BATCH_FAILED ? 0 : 1))
+			tell_given_back();
+	}
 	tdo_slot_set_batch(slot, 0, NULL);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	tdo_session_drop_temp();
@@ -420,6 +455,8 @@ pause_after(const ErrorData *edata)
 				 errdetail("Its runs stay queued.")));
 	last_us = now;
 	pause_ms = Min(Max(10, pause_ms * 2), MAX_ERROR_PAUSE_MS);
+	/* (its signal would end the sleep) */
+	watch_off();
 	tdo_bgw_sleep(pause_ms, wait_event_pause);
 }
 
@@ -538,10 +575,15 @@ tdo_batch_run(void)
 	switch (one_transaction(batch_size(), NULL))
 	{
 		case BATCH_EMPTY:
+			watch_off();
 			return TDO_BATCH_EMPTY;
 		case BATCH_GONE:
 			return TDO_BATCH_GONE;
 		case BATCH_DONE:
+			/* it broke off early, and we are not back at once */
+			if (nagain > 0 && nclaimed > ndone + nagain)
+				tell_given_back();
+			/* FALLTHROUGH */
 		case BATCH_AGAIN:
 			run_each_alone(again, nagain);
 			break;
