@@ -12,16 +12,19 @@ CREATE TABLE _triggerdo.task (
     id          text NOT NULL,
     owner       oid NOT NULL,           -- the role every run of the task runs as
     owner_name  name NOT NULL,          -- its name when the task was defined
-    kind        "char" NOT NULL,        -- 'f' a function
+    kind        "char" NOT NULL,        -- f a function, p a procedure, c a command
     run_schema  name NOT NULL,          -- by name, never by oid: functions are replaced and restored
     run_name    name NOT NULL,
-    run_nargs   int2 NOT NULL,          -- 0, or 1 (payload jsonb)
+    run_nargs   int2 NOT NULL,          -- 0, 1 (payload jsonb), or a procedure's 2 (payload jsonb, INOUT result jsonb)
     isolate     bool NOT NULL,          -- options.isolate: a transaction of its own for each run
     created_at  timestamptz NOT NULL,
     updated_at  timestamptz NOT NULL,
     retry       jsonb,                  -- complete policy, or NULL: setting triggerdo.default_retry
     description text,
     options     jsonb NOT NULL,
+    own_commits bool NOT NULL,          -- options.ownCommits: a procedure may COMMIT
+    max_duration int8,                  -- microseconds for each attempt
+    command     text,                   -- of a command
     CONSTRAINT task_pkey PRIMARY KEY (id)
 );
 
@@ -46,7 +49,8 @@ CREATE TABLE _triggerdo.run (           -- one row per run, inserted once
     tags            text[],
     payload         jsonb NOT NULL,
     metadata        jsonb,
-    options         jsonb
+    options         jsonb,
+    max_duration    int8                -- trigger_task's, microseconds; NULL: the task's
 ) PARTITION BY RANGE (run_id);
 
 CREATE TABLE _triggerdo.result (        -- one row per final run, inserted once
@@ -76,9 +80,9 @@ CREATE TABLE _triggerdo.live (
     order_key   int8 NOT NULL,          -- microseconds: queued at, less the priority
     owner       oid NOT NULL,
     attempt     int2 NOT NULL,          -- attempts that have failed so far
-    crashes     int2 NOT NULL,
-    state       "char" NOT NULL,        -- q queued, d delayed or to be retried (a timer row says when)
-    claim       uuid,                   -- the fence of a durable claim
+    crashes     int2 NOT NULL,          -- of its process, or of the server while it ran alone, in this attempt
+    state       "char" NOT NULL,        -- q queued, d delayed or to be retried (a timer row says when), x claimed
+    claim       uuid,                   -- x: the fence of the claim
     CONSTRAINT live_pkey PRIMARY KEY (run_id)
 ) WITH (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX live_order ON _triggerdo.live (owner, state, order_key, run_id);

@@ -60,7 +60,11 @@ AS $$
      WHERE NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) a.run_id)
     UNION ALL
     SELECT 'a live state is known', l.run_id::text
-      FROM _triggerdo.live l WHERE l.state NOT IN ('q', 'd')
+      FROM _triggerdo.live l WHERE l.state NOT IN ('q', 'd', 'x')
+    UNION ALL
+    SELECT 'claimed means a fence, a fence means claimed', l.run_id::text
+      FROM _triggerdo.live l
+     WHERE (l.state OPERATOR(pg_catalog.=) 'x') OPERATOR(pg_catalog.<>) (l.claim IS NOT NULL)
     UNION ALL
     SELECT 'delayed means a timer, a timer means delayed', coalesce(l.run_id, t.run_id)::text
       FROM _triggerdo.live l FULL JOIN _triggerdo.timer t ON t.run_id OPERATOR(pg_catalog.=) l.run_id

@@ -5,10 +5,13 @@
 CREATE OR REPLACE VIEW triggerdo.tasks WITH (security_barrier) AS
 SELECT t.id,
        pg_catalog.pg_get_userbyid(t.owner) AS owner,
-       'function'::text AS kind,
-       pg_catalog.quote_ident(t.run_schema) OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||)
-       pg_catalog.quote_ident(t.run_name) OPERATOR(pg_catalog.||)
-       CASE t.run_nargs WHEN 0 THEN '()' ELSE '(jsonb)' END AS run,
+       CASE t.kind WHEN 'f' THEN 'function' WHEN 'p' THEN 'procedure' ELSE 'command' END AS kind,
+       CASE WHEN t.command IS NULL
+            THEN pg_catalog.quote_ident(t.run_schema) OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||)
+                 pg_catalog.quote_ident(t.run_name) OPERATOR(pg_catalog.||)
+                 CASE t.run_nargs WHEN 0 THEN '()' WHEN 1 THEN '(jsonb)' ELSE '(jsonb, jsonb)' END
+       END AS run,
+       t.command, t.max_duration::float8 OPERATOR(pg_catalog.*) '1 microsecond'::interval AS max_duration,
        t.retry, t.id AS queue, t.description, t.options, t.created_at, t.updated_at
   FROM _triggerdo.task t
  WHERE _triggerdo.may_read(t.owner, 0::oid);
@@ -26,7 +29,7 @@ SELECT r.run_id, r.task,
        _triggerdo.max_attempts(r.max_attempts, t.retry) AS max_attempts,
        r.priority, r.created_at,
        CASE WHEN s.run_id IS NOT NULL THEN s.queued_at
-            WHEN l.state OPERATOR(pg_catalog.=) 'q'
+            WHEN l.state IN ('q', 'x')
             THEN '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
                  (l.order_key::float8 OPERATOR(pg_catalog.*) '1 microsecond'::interval)
                  OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => r.priority)

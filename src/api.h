@@ -25,6 +25,9 @@ extern void tdo_require_arg(FunctionCallInfo fcinfo, int argno, const char *name
 /* 0A000 for an argument whose part of the contract is not built yet */
 pg_noreturn extern void tdo_unsupported(const char *function, const char *argument);
 
+/* a max_duration in microseconds; ERROR 22023 unless positive and finite */
+extern int64 tdo_duration_us(const Interval *duration, const char *name);
+
 /* a set-returning function's store; *tupdesc is what its rows must be */
 extern Tuplestorestate *tdo_begin_rows(FunctionCallInfo fcinfo, TupleDesc *tupdesc);
 

@@ -29,10 +29,12 @@
 #include "compat.h"
 #include "execute.h"
 #include "failure.h"
+#include "guc.h"
 #include "json.h"
 #include "ready.h"
 #include "shmem.h"
 #include "slot.h"
+#include "stop.h"
 #include "store.h"
 #include "task.h"
 #include "transition.h"
@@ -51,6 +53,7 @@ PG_FUNCTION_INFO_V1(tdo_sql_retry_run_at);
 #define LOOK_EVERY_MS	1000
 #define CANCEL_LOOK_MS	10
 #define MAX_LOOKS		5
+#define MAX_CANCEL_WAIT_MS	10000
 
 static char *
 uuid_text(const pg_uuid_t *id)
@@ -215,7 +218,7 @@ tdo_sql_wait_for_run(PG_FUNCTION_ARGS)
 		if (tdo_current_run() != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-					 errmsg("a run of a function task cannot wait for another run"),
+					 errmsg("a run cannot wait for another run"),
 					 errhint("The two may share a transaction, or the last free executor.")));
 		if (!tdo_wait_until_final(id, timeout_ms, &result))
 			PG_RETURN_NULL();
@@ -276,6 +279,12 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("task \"%s\" does not exist", run.task),
 				 errhint("It was dropped after the run was triggered.")));
+	if (tdo_entry_task(entry)->kind != TDO_KIND_FUNCTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("run_now() runs functions, and task \"%s\" is a %s", run.task,
+						tdo_entry_task(entry)->kind == TDO_KIND_COMMAND ? "command" : "procedure"),
+				 errhint("It may commit, which the caller's transaction cannot: CALL triggerdo.trigger_and_wait() instead.")));
 
 	tdo_execute(entry, &run, live.attempt + 1, &outcome);
 	if (outcome.ok)
@@ -310,59 +319,104 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 
 /* ----------------------------------------------------------------- cancel_run */
 
-/*
- * Lock the run unless it is being executed.  Other sessions' locks are waited
- * for as any row lock is; a run that an executor has claimed along with others
- * is polled for, because in a moment it is either begun or free.
- */
-static bool
-lock_for_cancel(const pg_uuid_t *id, TdoLive *live)
+typedef enum CancelStep
 {
-	LockWaitPolicy policy = LockWaitSkip;
-	int			looks = 0;
+	CANCEL_LOCKED,				/* it is ours, and not begun */
+	CANCEL_FINAL,
+	CANCEL_ASKED,				/* it is executing, and was told to stop */
+	CANCEL_ASKED_HELD			/* the same, and its end waits for ours */
+} CancelStep;
+
+static void
+pause_cancel(void)
+{
 	static uint32 wait_event = 0;
 
 	if (wait_event == 0)
 		wait_event = tdo_wait_event("TriggerdoCancel");
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 CANCEL_LOOK_MS, wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Lock the run, or stop it when it is being executed.  Other sessions' locks
+ * are waited for as any row lock is; a run that an executor has claimed along
+ * with others is polled for, because in a moment it is either begun or free.
+ */
+static CancelStep
+lock_or_stop(const pg_uuid_t *id, const char *reason, TdoLive *live)
+{
+	LockWaitPolicy policy = LockWaitSkip;
+	int			looks = 0;
+	bool		held = false;	/* we keep its executor from writing its end */
+
 	for (;;)
 	{
-		switch (tdo_live_lock(id, policy, live))
-		{
-			case TDO_LOCKED:
-				return true;
-			case TDO_LOCK_GONE:
-				return false;
-			case TDO_LOCK_BUSY:
-				break;
-		}
-		switch (tdo_slot_find_run(id, NULL))
-		{
-			case TDO_IN_HAND_RUNNING:
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("run %s is executing: cancelling it is not supported yet",
-								uuid_text(id)),
-						 errhint("End its executor with pg_terminate_backend() (triggerdo.workers has the pid): the run is queued again.")));
-				break;
-			case TDO_NOT_IN_HAND:
+		TdoStopAnswer answer = tdo_stop_run(id, reason);
 
-				/*
-				 * An executor locks first and shows it in its slot a moment
-				 * later: only what stays so is another session's.
-				 */
-				if (++looks > MAX_LOOKS)
-				{
-					policy = LockWaitBlock;
+		if (answer == TDO_STOP_ASKED)
+			return held ? CANCEL_ASKED_HELD : CANCEL_ASKED;
+
+		/*
+		 * A durable claim in hand holds no lock, so that to get the lock says
+		 * nothing.  (It may be claimed in between all the same.)
+		 */
+		if (!held && (answer == TDO_STOP_NOT_IN_HAND || !tdo_live_get(id, live) ||
+					  live->state != TDO_LIVE_CLAIMED))
+		{
+			switch (tdo_live_lock(id, policy, live))
+			{
+				case TDO_LOCKED:
+					held = live->state == TDO_LIVE_CLAIMED &&
+						tdo_slot_find_run(id, NULL) != TDO_NOT_IN_HAND;
+					if (!held)
+						return CANCEL_LOCKED;
+					looks = 0;
 					break;
-				}
-				/* FALLTHROUGH */
-			case TDO_IN_HAND_WAITING:
-				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 CANCEL_LOOK_MS, wait_event);
-				ResetLatch(MyLatch);
-				CHECK_FOR_INTERRUPTS();
-				break;
+				case TDO_LOCK_GONE:
+					return CANCEL_FINAL;
+				case TDO_LOCK_BUSY:
+					break;
+			}
 		}
+		if (held && ++looks > MAX_LOOKS)
+			return CANCEL_FINAL;	/* it is done, and waits for us to say so */
+
+		/*
+		 * An executor locks first and shows it in its slot a moment later:
+		 * only what stays so is another session's.
+		 */
+		if (!held && answer == TDO_STOP_NOT_IN_HAND && ++looks > MAX_LOOKS)
+			policy = LockWaitBlock;
+		else
+			pause_cancel();
+	}
+}
+
+/*
+ * Its executor writes what became of it, in a moment, unless it is slow to
+ * react; then the caller need not wait for that, nor may its transaction.
+ */
+static bool
+await_stop(const pg_uuid_t *id)
+{
+	TdoResult	result;
+	int64		until = tdo_monotonic_us() + Min(tdo_cancel_grace, MAX_CANCEL_WAIT_MS) * INT64CONST(1000);
+
+	for (;;)
+	{
+		bool		found;
+
+		PushActiveSnapshot(GetLatestSnapshot());
+		found = tdo_result_get(id, &result);
+		PopActiveSnapshot();
+		if (found)
+			return result.status == TDO_CANCELED;
+		if (tdo_monotonic_us() >= until)
+			return true;
+		pause_cancel();
 	}
 }
 
@@ -372,7 +426,6 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 	pg_uuid_t  *id;
 	TdoRun		run;
 	TdoLive		live;
-	TdoFailure *failure;
 	char	   *reason = "Canceled by user";
 
 	tdo_require_arg(fcinfo, 0, "run");
@@ -392,11 +445,19 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("a run cannot cancel itself"),
 				 errhint("triggerdo.abort_run() ends it for good.")));
-	if (!lock_for_cancel(id, &live))
-		PG_RETURN_BOOL(false);
+	switch (lock_or_stop(id, reason, &live))
+	{
+		case CANCEL_ASKED:
+			PG_RETURN_BOOL(await_stop(id));
+		case CANCEL_ASKED_HELD:
+			PG_RETURN_BOOL(true);
+		case CANCEL_FINAL:
+			PG_RETURN_BOOL(false);
+		case CANCEL_LOCKED:
+			break;
+	}
 	tdo_wake_if_rolled_back();
-	failure = tdo_failure_make(TDO_ERRCODE_CANCELED, "TaskRunCancelledError", reason, NULL);
-	tdo_finish(&live, TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(failure));
+	tdo_finish(&live, TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(tdo_failure_canceled(reason)));
 	PG_RETURN_BOOL(true);
 }
 

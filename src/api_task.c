@@ -30,6 +30,7 @@
 #include "json.h"
 #include "retry.h"
 #include "task.h"
+#include "toplevel.h"
 #include "triggerdo.h"
 
 #define MAX_TASK_ID		255
@@ -107,8 +108,7 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 		int			argno;
 		const char *name;
 	}			unbuilt[] = {
-		{ARG_COMMAND, "command"}, {ARG_URL, "url"}, {ARG_QUEUE, "queue"},
-		{ARG_MAX_DURATION, "max_duration"}, {ARG_TTL, "ttl"},
+		{ARG_URL, "url"}, {ARG_QUEUE, "queue"}, {ARG_TTL, "ttl"},
 		{ARG_PAYLOAD_SCHEMA, "payload_schema"}, {ARG_ON_START, "on_start"},
 		{ARG_ON_SUCCESS, "on_success"}, {ARG_ON_FAILURE, "on_failure"},
 		{ARG_ON_COMPLETE, "on_complete"}, {ARG_ON_CANCEL, "on_cancel"},
@@ -120,11 +120,41 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 		if (!PG_ARGISNULL(unbuilt[i].argno))
 			tdo_unsupported("define_task", unbuilt[i].name);
 	}
-	if (PG_ARGISNULL(ARG_RUN))
+	if (PG_ARGISNULL(ARG_RUN) && PG_ARGISNULL(ARG_COMMAND))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("define_task: a task without \"run\" is not supported yet"),
+				 errmsg("define_task: a task without \"run\" or \"command\" is not supported yet"),
 				 errhint("Name a function, as run => 'app.send_email'.")));
+	if (!PG_ARGISNULL(ARG_RUN) && !PG_ARGISNULL(ARG_COMMAND))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("run and command exclude each other"),
+				 errhint("Give one of them.")));
+}
+
+int64
+tdo_duration_us(const Interval *duration, const char *name)
+{
+	double		us = duration->time +
+	((double) duration->day + (double) duration->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+
+	if (us < 1 || us > (double) PG_INT64_MAX / 4)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be positive", name),
+				 errhint("For example '5 min'; leave it out for no limit.")));
+	return (int64) us;
+}
+
+static bool
+bool_option(const JsonbValue *v, const char *key)
+{
+	if (v->type != jbvBool)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be true or false", key),
+				 errhint("For example '{\"%s\": true}'.", key)));
+	return v->val.boolean;
 }
 
 static void
@@ -149,16 +179,11 @@ read_options(Jsonb *options, TdoTask *task)
 		key = pnstrdup(v.val.string.val, v.val.string.len);
 		(void) JsonbIteratorNext(&it, &v, true);
 		if (strcmp(key, "isolate") == 0)
-		{
-			if (v.type != jbvBool)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("option \"isolate\" must be true or false"),
-						 errhint("For example '{\"isolate\": true}'.")));
-			task->isolate = v.val.boolean;
-		}
+			task->isolate = bool_option(&v, key);
+		else if (strcmp(key, "ownCommits") == 0)
+			task->own_commits = bool_option(&v, key);
 		else if (strcmp(key, "keep") == 0 || strcmp(key, "synchronousCommit") == 0 ||
-				 strcmp(key, "metadata") == 0 || strcmp(key, "ownCommits") == 0)
+				 strcmp(key, "metadata") == 0)
 			tdo_unsupported("define_task", psprintf("options.%s", key));
 		else
 			ereport(ERROR,
@@ -207,7 +232,6 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("define_task()");
 	task.id = task_id(fcinfo);
 	refuse_unbuilt(fcinfo);
-	task.kind = TDO_KIND_FUNCTION;
 	task.owner = GetUserId();
 	task.options = PG_ARGISNULL(ARG_OPTIONS) ? tdo_json_empty_object()
 		: PG_GETARG_JSONB_P(ARG_OPTIONS);
@@ -219,6 +243,8 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(ARG_DESCRIPTION))
 		task.description = text_to_cstring(PG_GETARG_TEXT_PP(ARG_DESCRIPTION));
+	if (!PG_ARGISNULL(ARG_MAX_DURATION))
+		task.max_duration = tdo_duration_us(PG_GETARG_INTERVAL_P(ARG_MAX_DURATION), "max_duration");
 	task.created_at = task.updated_at = now;
 
 	tdo_task_lock_definitions();
@@ -235,8 +261,22 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	}
 	check_owner(task.owner);
 	namestrcpy(&task.owner_name, GetUserNameFromId(task.owner, false));
-	tdo_task_set_function(&task, text_to_cstring(PG_GETARG_TEXT_PP(ARG_RUN)));
-	tdo_task_resolve(&task, task.owner, &function);
+	if (!PG_ARGISNULL(ARG_COMMAND))
+	{
+		task.kind = TDO_KIND_COMMAND;
+		task.command = text_to_cstring(PG_GETARG_TEXT_PP(ARG_COMMAND));
+		tdo_toplevel_check(task.command);
+	}
+	else
+	{
+		tdo_task_set_function(&task, text_to_cstring(PG_GETARG_TEXT_PP(ARG_RUN)));
+		tdo_task_resolve(&task, task.owner, &function);
+	}
+	if (task.own_commits && task.kind != TDO_KIND_PROCEDURE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"ownCommits\" is for procedures"),
+				 errhint("A function cannot commit, and a command always may.")));
 
 	if (exists)
 		tdo_task_update(&task);

@@ -57,6 +57,7 @@ typedef struct Options
 	bool		has_run_at;
 	bool		has_max_attempts;
 	int			max_attempts;
+	Interval   *max_duration;
 	ArrayType  *tags;
 	Jsonb	   *metadata;
 } Options;
@@ -141,6 +142,8 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 			invalid("max_attempts must be from 1 to 32767", "It counts the first attempt too.");
 		e->max_attempts = o->max_attempts;
 	}
+	if (o->max_duration)
+		e->max_duration = tdo_duration_us(o->max_duration, "max_duration");
 	if (o->tags)
 	{
 		check_tags(o->tags);
@@ -179,7 +182,7 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 		{ARG_TTL, "ttl"}, {ARG_QUEUE, "queue"},
 		{ARG_CONCURRENCY_KEY, "concurrency_key"},
 		{ARG_IDEMPOTENCY_KEY, "idempotency_key"},
-		{ARG_DEBOUNCE, "debounce"}, {ARG_MAX_DURATION, "max_duration"}
+		{ARG_DEBOUNCE, "debounce"}
 	};
 	Interval	thirty_days = {0, 30, 0};
 
@@ -245,6 +248,8 @@ tdo_sql_trigger_task(PG_FUNCTION_ARGS)
 	o.has_max_attempts = !PG_ARGISNULL(ARG_MAX_ATTEMPTS);
 	if (o.has_max_attempts)
 		o.max_attempts = PG_GETARG_INT32(ARG_MAX_ATTEMPTS);
+	if (!PG_ARGISNULL(ARG_MAX_DURATION))
+		o.max_duration = PG_GETARG_INTERVAL_P(ARG_MAX_DURATION);
 	if (!PG_ARGISNULL(ARG_TAGS))
 		o.tags = PG_GETARG_ARRAYTYPE_P(ARG_TAGS);
 	if (!PG_ARGISNULL(ARG_METADATA))
@@ -318,11 +323,13 @@ read_option(Options *o, const char *function, const char *key, const JsonbValue 
 	static const char *const unbuilt[] = {
 		"ttl", "priority", "queue", "concurrency_key", "concurrencyKey",
 		"idempotency_key", "idempotencyKey", "idempotency_key_ttl", "idempotencyKeyTTL",
-		"debounce", "max_duration", "maxDuration", "traceparent", "cancelOn",
+		"debounce", "traceparent", "cancelOn",
 		"cancel_on", "options"
 	};
 
-	if (is_key(key, "delay", "delay"))
+	if (is_key(key, "max_duration", "maxDuration"))
+		o->max_duration = DatumGetIntervalP(parse_datum(interval_in, InvalidOid, v, key));
+	else if (is_key(key, "delay", "delay"))
 		o->delay = DatumGetIntervalP(parse_datum(interval_in, InvalidOid, v, key));
 	else if (is_key(key, "run_at", "runAt"))
 	{
@@ -533,7 +540,7 @@ require_top_level(FunctionCallInfo fcinfo)
 	if (tdo_current_run() != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("a run of a function task cannot wait for another run"),
+				 errmsg("a run cannot wait for another run"),
 				 errhint("Trigger it with triggerdo.trigger_task(), and let it carry on the work.")));
 	if (!(fcinfo->context && IsA(fcinfo->context, CallContext)) ||
 		castNode(CallContext, fcinfo->context)->atomic)

@@ -123,6 +123,7 @@ status_name(const pg_uuid_t *id, bool has_result, char result, bool has_live, ch
 		case TDO_NOT_IN_HAND:
 			break;
 	}
+	/* (claimed, and in nobody's hand: about to be queued again) */
 	return live == TDO_LIVE_DELAYED ? "DELAYED" : "QUEUED";
 }
 

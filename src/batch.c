@@ -32,15 +32,19 @@
 #include "utils/timeout.h"
 #include "utils/uuid.h"
 
+#include "attempt.h"
 #include "batch.h"
 #include "bgw.h"
 #include "clock.h"
 #include "compat.h"
+#include "crash.h"
+#include "durable.h"
 #include "execute.h"
 #include "guc.h"
 #include "ready.h"
 #include "session.h"
 #include "slot.h"
+#include "stop.h"
 #include "store.h"
 #include "transition.h"
 #include "triggerdo.h"
@@ -50,6 +54,9 @@
 #define SUBXIDS_ENOUGH		32
 
 #define MAX_ERROR_PAUSE_MS	5000
+
+/* how often to look whether a suspect has had its turn */
+#define SUSPECT_LOOK_MS		20
 
 /* how often a batch in hand is looked after from a timer */
 #define WATCH_MS			250
@@ -62,6 +69,7 @@ typedef enum BatchEnd
 	BATCH_ALONE,				/* its first run wants a transaction of its
 								 * own */
 	BATCH_AGAIN,				/* nothing but serialization failures */
+	BATCH_CLAIMED,				/* its only run has a durable claim */
 	BATCH_COMMIT_FAILED,
 	BATCH_FAILED,				/* an error that is no task's */
 	BATCH_GONE					/* nothing more for this process to do */
@@ -88,6 +96,12 @@ static int	ndone;
 static pg_uuid_t again[TDO_MAX_BATCH];	/* met a serialization failure */
 static int	nagain;
 static TimestampTz last_started;	/* of the run executed last */
+static int64 last_deadline;		/* monotonic: of its runs; 0: none */
+static TdoRun claimed_run;		/* of BATCH_CLAIMED, in run_context */
+static TdoEntry *claimed_entry;
+static TdoStop stopped;			/* why the commit failed, if that was on
+								 * request */
+static int	stopped_run;		/* index of the run that it was for */
 static bool committing;
 static ErrorData *error;		/* of BATCH_COMMIT_FAILED and BATCH_FAILED */
 
@@ -130,6 +144,20 @@ watch_off(void)
 		disable_timeout(watch_timeout, false);
 }
 
+static void
+begin_attempt(int index, TimestampTz started, int64 deadline)
+{
+	Latch	   *scheduler = database->latch;
+
+	last_started = started;
+	last_deadline = Max(last_deadline, deadline);
+	tdo_slot_set_current(slot, index, started, deadline);
+	/* the scheduler sees to it in time, if it hears of it in time */
+	if (deadline != 0 && scheduler != NULL &&
+		deadline - tdo_monotonic_us() < WATCH_MS * 1000L)
+		SetLatch(scheduler);
+}
+
 /*
  * Claimed runs were given back, below where the other executors look, and
  * perhaps while they rest: the scheduler sends them there.
@@ -148,32 +176,12 @@ tell_given_back(void)
 		SetLatch(scheduler);
 }
 
-/*
- * A cancel signal is for the user code that runs when it arrives: one that
- * comes at another moment is dropped, and never reaches bookkeeping or the
- * next run.
- */
-static void
-allow_cancel(bool allow)
-{
-	QueryCancelPending = false;
-	QueryCancelHoldoffCount = allow ? 0 : 1;
-}
-
 /* ------------------------------------------------------------------ one run */
 
 static char *
 run_id_text(const pg_uuid_t *id)
 {
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
-}
-
-static void
-report(const TdoRun *run)
-{
-	pgstat_report_activity(STATE_RUNNING,
-						   psprintf("triggerdo run %s of task %s",
-									run_id_text(&run->run_id), run->task));
 }
 
 /* may this run share the transaction with the runs before it? */
@@ -189,34 +197,6 @@ wants_own_transaction(TdoEntry *entry)
 }
 
 static void
-record(const TdoLive *live, const TdoRun *run, TdoEntry *entry,
-	   const TdoOutcome *outcome, TimestampTz started)
-{
-	TdoFailed	f = {0};
-
-	if (outcome->ok)
-	{
-		tdo_finish(live, TDO_COMPLETED, started, outcome->output, NULL);
-		return;
-	}
-	f.run = run;
-	f.task = entry ? tdo_entry_task(entry) : NULL;
-	f.failure = outcome->failure;
-	f.started_at = started;
-	f.retry_at = outcome->retry_at;
-	f.for_good = outcome->for_good;
-	tdo_fail(live, &f);
-}
-
-/* serialization failures and deadlocks have a budget of their own; counts this one */
-static bool
-may_try_again(const pg_uuid_t *id, int sqlstate)
-{
-	return tdo_failure_is_transient(sqlstate) &&
-		tdo_transient_count(MyDatabaseId, id) <= tdo_serialization_retries;
-}
-
-static void
 execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 {
 	TdoOutcome	outcome = {0};
@@ -224,21 +204,18 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 	int64		begin = tdo_monotonic_us();
 	int64		us;
 
-	last_started = started;
-	tdo_slot_set_current(slot, index, started);
+
+	begin_attempt(index, started, tdo_attempt_deadline(run, entry));
 	SetCurrentStatementStartTimestamp();
 	if (entry == NULL)
 		outcome.failure = tdo_failure_make(ERRCODE_UNDEFINED_OBJECT, "TaskNotFoundError",
 										   psprintf("task \"%s\" does not exist", run->task),
 										   "It was dropped after the run was triggered. Define it again, and trigger it again.");
 	else
-	{
-		allow_cancel(true);
 		tdo_execute(entry, run, live->attempt + 1, &outcome);
-		allow_cancel(false);
-	}
 
-	if (!outcome.ok && may_try_again(&live->run_id, outcome.failure->sqlstate))
+	if (!outcome.ok && outcome.stop == TDO_STOP_NONE &&
+		tdo_attempt_may_repeat(&live->run_id, outcome.failure->sqlstate))
 	{
 		/* a batch holds the locks of several runs: not the next time */
 		if (entry && ndone > 0)
@@ -246,7 +223,7 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 		again[nagain++] = live->run_id;
 		return;
 	}
-	record(live, run, entry, &outcome, started);
+	tdo_attempt_record(live, run, entry, &outcome, started);
 	done[ndone++] = live->run_id;
 
 	us = tdo_monotonic_us() - begin;
@@ -312,7 +289,16 @@ run_claimed(void)
 			if (nclaimed > 1)
 				return BATCH_ALONE;
 		}
-		report(&run);
+		if (entry && tdo_entry_task(entry)->kind != TDO_KIND_FUNCTION)
+		{
+			claimed_run = run;
+			claimed_entry = entry;
+			claimed[i] = live;
+			tdo_claim_durably(&claimed[i]);
+			handling = -1;
+			return BATCH_CLAIMED;
+		}
+		tdo_attempt_report(&run);
 		execute_one(i, &live, &run, entry);
 		if (batch_is_full(begin) || (entry && tdo_entry_is_solo(entry)))
 			break;
@@ -377,10 +363,20 @@ batch_transaction(int limit, const pg_uuid_t *only)
 		tdo_txn_abort();
 		return end;
 	}
+	if (end == BATCH_CLAIMED)
+	{
+		/* what it is for may not be lost by a crash */
+		tdo_txn_force_sync();
+		tdo_txn_commit();
+		return end;
+	}
+	tdo_slot_set_committing(slot, last_deadline);
 	committing = true;
-	allow_cancel(true);			/* deferred triggers are user code */
+	tdo_user_commits(TDO_COMMITS_OURS);
+	tdo_user_enter();			/* deferred triggers are user code */
 	tdo_txn_commit();
-	allow_cancel(false);
+	(void) tdo_user_leave();
+	tdo_user_commits(TDO_COMMITS_NONE);
 	committing = false;
 	if (slot->runs_done == 0)
 		tdo_pool_clear(MyDatabaseId, role); /* it does work */
@@ -388,6 +384,24 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	for (int i = 0; i < ndone; i++)
 		tdo_transient_forget(MyDatabaseId, &done[i]);
 	slot->runs_done += ndone;
+	return BATCH_DONE;
+}
+
+/* after the claim's commit, with the run still in hand */
+static BatchEnd
+run_durable(void)
+{
+	TimestampTz started = tdo_now();
+
+	begin_attempt(0, started, tdo_attempt_deadline(&claimed_run, claimed_entry));
+	if (!tdo_durable_run(&claimed[0], &claimed_run, claimed_entry, started))
+	{
+		again[nagain++] = claimed[0].run_id;
+		return BATCH_AGAIN;
+	}
+	if (slot->runs_done == 0)
+		tdo_pool_clear(MyDatabaseId, role);
+	slot->runs_done++;
 	return BATCH_DONE;
 }
 
@@ -400,27 +414,38 @@ one_transaction(int limit, const pg_uuid_t *only)
 	handling = -1;
 	committing = false;
 	error = NULL;
+	stopped = TDO_STOP_NONE;
 	last_started = tdo_now();
-	allow_cancel(false);
+	last_deadline = 0;
+	(void) tdo_user_leave();
 	MemoryContextReset(batch_context);
 	MemoryContextSwitchTo(batch_context);
 	PG_TRY();
 	{
 		end = batch_transaction(limit, only);
+		if (end == BATCH_CLAIMED)
+			end = run_durable();
 	}
 	PG_CATCH();
 	{
 		HOLD_INTERRUPTS();
+		stopped = tdo_user_leave();
+		tdo_user_commits(TDO_COMMITS_NONE);
 		MemoryContextSwitchTo(batch_context);
 		error = CopyErrorData();
 		FlushErrorState();
-		allow_cancel(false);
 		tdo_txn_abort();
 		tdo_execute_reset();
 		RESUME_INTERRUPTS();
 		end = committing ? BATCH_COMMIT_FAILED : BATCH_FAILED;
 	}
 	PG_END_TRY();
+	if (committing && stopped != TDO_STOP_NONE)
+	{
+		char		reason[TDO_REASON_LEN];
+
+		tdo_stop_reason(&stopped_run, reason);
+	}
 	MemoryContextSwitchTo(batch_context);
 	/* given back, all or some: the next look is from the start */
 	if (end != BATCH_DONE && end != BATCH_EMPTY)
@@ -465,14 +490,14 @@ pause_after(const ErrorData *edata)
  * failure, in a transaction of its own.
  */
 static void
-record_outside(const pg_uuid_t *id, const ErrorData *edata)
+record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 {
 	volatile bool recorded = false;
-	TdoOutcome	outcome = {0};
+	TdoOutcome	outcome;
 	TdoRun		run;
 	TdoLive		live;
 
-	outcome.failure = tdo_failure_from_error(edata);
+	tdo_attempt_failed(&outcome, edata, stop);
 	tdo_transient_forget(MyDatabaseId, id);
 	PG_TRY();
 	{
@@ -485,7 +510,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata)
 			/* its runs need not spoil another batch */
 			if (entry)
 				tdo_entry_make_solo(entry);
-			record(&live, &run, entry, &outcome, last_started);
+			tdo_attempt_record(&live, &run, entry, &outcome, last_started);
 			recorded = true;
 		}
 		PopActiveSnapshot();
@@ -498,7 +523,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata)
 		MemoryContextSwitchTo(batch_context);
 		second = CopyErrorData();
 		FlushErrorState();
-		allow_cancel(false);
+		(void) tdo_user_leave();
 		tdo_txn_abort();
 		pause_after(second);
 		recorded = true;		/* has paused */
@@ -514,7 +539,7 @@ static void
 bookkeeping_failed(void)
 {
 	if (handling >= 0 && !tdo_failure_is_environment(error->sqlerrcode))
-		record_outside(&claimed[handling].run_id, error);
+		record_outside(&claimed[handling].run_id, error, TDO_STOP_NONE);
 	else
 		pause_after(error);
 }
@@ -530,9 +555,9 @@ run_alone(const pg_uuid_t *id)
 			case BATCH_AGAIN:
 				break;
 			case BATCH_COMMIT_FAILED:
-				if (may_try_again(id, error->sqlerrcode))
+				if (stopped == TDO_STOP_NONE && tdo_attempt_may_repeat(id, error->sqlerrcode))
 					break;
-				record_outside(id, error);
+				record_outside(id, error, stopped);
 				return;
 			case BATCH_FAILED:
 				bookkeeping_failed();
@@ -540,6 +565,7 @@ run_alone(const pg_uuid_t *id)
 			case BATCH_EMPTY:	/* somebody else has it, or it is final */
 			case BATCH_DONE:
 			case BATCH_ALONE:
+			case BATCH_CLAIMED:
 			case BATCH_GONE:
 				return;
 		}
@@ -559,6 +585,29 @@ run_each_alone(const pg_uuid_t *ids, int n)
 		run_alone(&list[i]);
 }
 
+/* which of several it was for a deadline, or an error, shows when each runs alone */
+static void
+commit_failed(void)
+{
+	pg_uuid_t	canceled = claimed[stopped_run].run_id;
+
+	if (stopped == TDO_STOP_CANCEL)
+	{
+		record_outside(&canceled, error, stopped);
+		for (int i = 0; i < ndone; i++)
+		{
+			if (memcmp(&done[i], &canceled, sizeof(canceled)) == 0)
+				done[i--] = done[--ndone];
+		}
+		run_each_alone(done, ndone);
+	}
+	else if (ndone > 1 ||
+			 (stopped == TDO_STOP_NONE && tdo_attempt_may_repeat(&done[0], error->sqlerrcode)))
+		run_each_alone(done, ndone);
+	else
+		record_outside(&done[0], error, stopped);
+}
+
 static int
 batch_size(void)
 {
@@ -572,6 +621,21 @@ batch_size(void)
 TdoBatchEnd
 tdo_batch_run(void)
 {
+	pg_uuid_t	suspect;
+
+	switch (tdo_suspect_turn(MyDatabaseId, role, &suspect))
+	{
+		case TDO_TURN_FREE:
+			break;
+		case TDO_TURN_MINE:
+			run_alone(&suspect);
+			tdo_suspect_drop(&suspect);
+			return TDO_BATCH_DONE;
+		case TDO_TURN_WAIT:
+			watch_off();
+			tdo_bgw_sleep(SUSPECT_LOOK_MS, wait_event_pause);
+			return TDO_BATCH_DONE;
+	}
 	switch (one_transaction(batch_size(), NULL))
 	{
 		case BATCH_EMPTY:
@@ -591,13 +655,12 @@ tdo_batch_run(void)
 			run_each_alone(&claimed[0].run_id, 1);
 			break;
 		case BATCH_COMMIT_FAILED:
-			if (ndone > 1 || may_try_again(&done[0], error->sqlerrcode))
-				run_each_alone(done, ndone);
-			else
-				record_outside(&done[0], error);
+			commit_failed();
 			break;
 		case BATCH_FAILED:
 			bookkeeping_failed();
+			break;
+		case BATCH_CLAIMED:
 			break;
 	}
 	return TDO_BATCH_DONE;
@@ -618,5 +681,6 @@ tdo_batch_init(Oid my_role, TdoSlot *my_slot, TdoDatabase *my_database)
 	average_us = tdo_batch_time * 1000.0;
 	cursor.low_key = &slot->low_key;
 	tdo_session_init(role);
-	allow_cancel(false);
+	tdo_stop_init(slot);
+	tdo_durable_init(slot);
 }

@@ -87,7 +87,7 @@ relation_changed(Datum arg, Oid relid)
 static void
 transaction_ended(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_ABORT)
+	if (event == XACT_EVENT_ABORT && !(current_run && current_run->transactions))
 		tdo_execute_reset();
 }
 
@@ -130,7 +130,7 @@ same_function(const TdoTask *a, const TdoTask *b)
 {
 	return strcmp(NameStr(a->run_schema), NameStr(b->run_schema)) == 0 &&
 		strcmp(NameStr(a->run_name), NameStr(b->run_name)) == 0 &&
-		a->run_nargs == b->run_nargs;
+		a->run_nargs == b->run_nargs && a->kind == b->kind;
 }
 
 static TdoEntry *
@@ -224,7 +224,7 @@ tdo_entry_measured(TdoEntry *entry, int64 us)
 bool
 tdo_entry_is_solo(const TdoEntry *entry)
 {
-	return entry->solo > 0 || entry->task.isolate;
+	return entry->solo > 0 || entry->task.isolate || entry->task.kind != TDO_KIND_FUNCTION;
 }
 
 void
@@ -343,11 +343,50 @@ call_function(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 	return output;
 }
 
+void
+tdo_set_current_run(TdoCurrentRun *here, const TdoEntry *entry, const TdoRun *run, int attempt)
+{
+	TdoRetryPolicy policy;
+
+	if (here != NULL)
+	{
+		memset(here, 0, sizeof(*here));
+		here->run = run;
+		here->attempt = attempt;
+		here->max_attempts = tdo_task_policy(entry->task.retry, run->max_attempts, &policy);
+		here->outer = current_run;
+	}
+	current_run = here;
+}
+
+void
+tdo_outcome_failed(TdoOutcome *outcome, const TdoCurrentRun *here)
+{
+	outcome->ok = false;
+	outcome->output = NULL;
+	outcome->failure = tdo_failure_from_error(outcome->edata);
+	outcome->for_good = outcome->failure->sqlstate == TDO_ERRCODE_ABORT;
+	if (outcome->failure->sqlstate == TDO_ERRCODE_RETRY_AT)
+		outcome->retry_at = here->retry_at;
+}
+
+/*
+ * The user code has come to its end, well or not: was it asked to stop?  A run
+ * inside of a run (run_now) is part of the one outside.
+ */
+static void
+leave_user_code(const TdoCurrentRun *outer, TdoOutcome *outcome)
+{
+	TdoStop		stop = outer ? TDO_STOP_NONE : tdo_user_leave();
+
+	if (stop != TDO_STOP_NONE)
+		outcome->stop = stop;
+}
+
 static void
 execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome)
 {
 	TdoSubTxn	sub;
-	TdoRetryPolicy policy;
 	TdoCurrentRun here;
 	TdoCurrentRun *outer = current_run;
 	MemoryContext context = CurrentMemoryContext;
@@ -356,23 +395,25 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 	int			nest_level;
 
 	memset(outcome, 0, sizeof(*outcome));
-	here.run = run;
-	here.attempt = attempt;
-	here.max_attempts = tdo_task_policy(entry->task.retry, run->max_attempts, &policy);
-	here.retry_at = 0;
-	here.outer = outer;
-
 	GetUserIdAndSecContext(&user, &sec_context);
 	nest_level = NewGUCNestLevel();
 	tdo_sub_begin(&sub);
-	current_run = &here;
+	tdo_set_current_run(&here, entry, run, attempt);
 	entry->busy++;
 	PG_TRY();
 	{
 		if (GetSessionUserId() != user || GetAuthenticatedUserId() != user)
 			SetUserIdAndSecContext(user, sec_context | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
+		if (outer == NULL)
+			tdo_user_enter();
 		outcome->output = call_function(entry, run->payload, context);
+		leave_user_code(outer, outcome);
+		/* it may have caught the cancel, and gone on */
+		if (outcome->stop != TDO_STOP_NONE)
+			ereport(ERROR,
+					(errcode(ERRCODE_QUERY_CANCELED),
+					 errmsg("canceling statement due to user request")));
 		SetUserIdAndSecContext(user, sec_context);
 		tdo_sub_commit(&sub);
 		outcome->ok = true;
@@ -380,6 +421,7 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
+		leave_user_code(outer, outcome);
 		outcome->edata = CopyErrorData();
 		FlushErrorState();
 		tdo_sub_rollback(&sub);
@@ -390,15 +432,8 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 	entry->busy--;
 	current_run = outer;
 	AtEOXact_GUC(false, nest_level);
-
 	if (!outcome->ok)
-	{
-		outcome->output = NULL;
-		outcome->failure = tdo_failure_from_error(outcome->edata);
-		outcome->for_good = outcome->failure->sqlstate == TDO_ERRCODE_ABORT;
-		if (outcome->failure->sqlstate == TDO_ERRCODE_RETRY_AT)
-			outcome->retry_at = here.retry_at;
-	}
+		tdo_outcome_failed(outcome, &here);
 }
 
 void

@@ -12,6 +12,7 @@
 
 #include "failure.h"
 #include "rows.h"
+#include "stop.h"
 #include "task.h"
 
 /* what this process remembers of a task; lives as long as the process */
@@ -26,6 +27,7 @@ typedef struct TdoOutcome
 	ErrorData  *edata;			/* the error itself, likewise */
 	bool		for_good;		/* abort_run */
 	TimestampTz retry_at;		/* retry_run_at, else 0 */
+	TdoStop		stop;			/* not ok because it was asked to stop */
 } TdoOutcome;
 
 /* the run that user code is inside of, or NULL */
@@ -35,6 +37,7 @@ typedef struct TdoCurrentRun
 	int			attempt;
 	int			max_attempts;
 	TimestampTz retry_at;		/* set by retry_run_at */
+	bool		transactions;	/* it spans several, and their rollbacks */
 	struct TdoCurrentRun *outer;	/* the run that called run_now, or NULL */
 } TdoCurrentRun;
 
@@ -63,6 +66,13 @@ extern void tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt,
 						TdoOutcome *outcome);
 
 extern TdoCurrentRun *tdo_current_run(void);
+
+/* for durable.c: a run begins that is not one call; NULL: it is over */
+extern void tdo_set_current_run(TdoCurrentRun *here, const TdoEntry *entry, const TdoRun *run,
+								int attempt);
+
+/* fill in the outcome of a run that raised outcome->edata */
+extern void tdo_outcome_failed(TdoOutcome *outcome, const TdoCurrentRun *here);
 
 /* after an abort: no run is current any more */
 extern void tdo_execute_reset(void);

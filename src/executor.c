@@ -23,10 +23,12 @@
 #include "bgw.h"
 #include "clock.h"
 #include "compat.h"
+#include "crash.h"
 #include "executor.h"
 #include "guc.h"
 #include "shmem.h"
 #include "slot.h"
+#include "stop.h"
 #include "triggerdo.h"
 #include "txn.h"
 
@@ -39,9 +41,19 @@ static uint32 wait_event_idle;
 static void
 leave_slot(int code, Datum arg)
 {
+	TdoEnded	ended = {0};
+	bool		in_user_code = tdo_user_code_runs();
+
 	/* ended in the middle of a run: it must not begin again in a loop */
-	if (slot->current >= 0 && slot->current < slot->nruns)
-		tdo_suspect_add(args.database, &slot->runs[slot->current]);
+	if (in_user_code && slot->current >= 0 && slot->current < slot->nruns)
+	{
+		ended.database = args.database;
+		ended.run = slot->runs[slot->current];
+		ended.started = slot->run_started;
+		ended.stop = tdo_user_leave();
+		memcpy(ended.reason, slot->stop_reason, TDO_REASON_LEN);
+		tdo_ended_add(&ended);
+	}
 	tdo_slot_release(args.slot, args.generation);
 	/* a run may have been queued for us a moment ago */
 	if (database->latch)
@@ -119,6 +131,7 @@ tdo_executor_main(Datum main_arg)
 	 * start
 	 */
 	on_shmem_exit(leave_slot, (Datum) 0);
+	tdo_hand_take(args.slot);
 
 	pgstat_report_appname("triggerdo executor");
 	wait_event_idle = tdo_wait_event("TriggerdoExecutorIdle");

@@ -65,6 +65,28 @@ tdo_failure_make(int sqlstate, const char *name, const char *message, const char
 	return f;
 }
 
+TdoFailure *
+tdo_failure_canceled(const char *reason)
+{
+	return tdo_failure_make(TDO_ERRCODE_CANCELED, "TaskRunCancelledError", reason, NULL);
+}
+
+TdoFailure *
+tdo_failure_timed_out(int64 max_duration_us)
+{
+	return tdo_failure_make(TDO_ERRCODE_TIMED_OUT, "MaxDurationExceededError",
+							psprintf("Run exceeded maximum compute time (maxDuration) of %g seconds",
+									 max_duration_us / 1000000.0),
+							NULL);
+}
+
+TdoFailure *
+tdo_failure_crashed(const char *message)
+{
+	return tdo_failure_make(TDO_ERRCODE_CRASHED, "TaskProcessCrashedError", message,
+							"The server log has what happened. Replay the run when its cause is mended.");
+}
+
 Jsonb *
 tdo_failure_to_jsonb(const TdoFailure *failure)
 {

@@ -30,6 +30,11 @@ extern TdoFailure *tdo_failure_from_error(const ErrorData *edata);
 extern TdoFailure *tdo_failure_make(int sqlstate, const char *name,
 									const char *message, const char *hint);
 
+/* of a run that cancel_run() stopped; of one past its max_duration; of one that crashed too often */
+extern TdoFailure *tdo_failure_canceled(const char *reason);
+extern TdoFailure *tdo_failure_timed_out(int64 max_duration_us);
+extern TdoFailure *tdo_failure_crashed(const char *message);
+
 /* {"name","message","sqlstate","detail","hint","context","stackTrace"} */
 extern Jsonb *tdo_failure_to_jsonb(const TdoFailure *failure);
 

@@ -27,11 +27,13 @@
 
 bool		tdo_allow_superuser_tasks = false;
 int			tdo_batch_time = 10;
+int			tdo_cancel_grace = 5000;
 char	   *tdo_databases = NULL;
 char	   *tdo_default_retry = NULL;
 int			tdo_executor_memory = 256 * 1024;
 int			tdo_executors = 2;
 int			tdo_idle_timeout = 60000;
+int			tdo_max_crashes = 3;
 int			tdo_max_executors = 16;
 int			tdo_max_executors_per_role = 8;
 int			tdo_partitions_ahead = 7;
@@ -116,6 +118,12 @@ tdo_guc_init(bool preloading)
 							&tdo_batch_time,
 							10, 0, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
+	DefineCustomIntVariable("triggerdo.cancel_grace",
+							"Time that a run has to react to being cancelled before its process is ended.",
+							NULL,
+							&tdo_cancel_grace,
+							5000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
 	DefineCustomStringVariable("triggerdo.databases",
 							   "Databases whose tasks are run.",
 							   "\"*\" for every database that has the extension, or names separated by commas.",
@@ -145,6 +153,12 @@ tdo_guc_init(bool preloading)
 							NULL,
 							&tdo_idle_timeout,
 							60000, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.max_crashes",
+							"Crashes that a run may cause before it is CRASHED.",
+							"Ends of its process count, and crashes of the server while it ran alone. 0: any number.",
+							&tdo_max_crashes,
+							3, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	if (preloading)
 		DefineCustomIntVariable("triggerdo.max_executors",

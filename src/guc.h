@@ -12,11 +12,13 @@
 
 extern bool tdo_allow_superuser_tasks;
 extern int	tdo_batch_time;		/* ms */
+extern int	tdo_cancel_grace;	/* ms */
 extern char *tdo_databases;		/* "*", or names separated by commas */
 extern char *tdo_default_retry; /* a JSON policy, or empty */
 extern int	tdo_executor_memory;	/* kB */
 extern int	tdo_executors;		/* wanted per (database, role) */
 extern int	tdo_idle_timeout;	/* ms */
+extern int	tdo_max_crashes;	/* 0: any number */
 extern int	tdo_max_executors;	/* slots in the cluster */
 extern int	tdo_max_executors_per_role;
 extern int	tdo_partitions_ahead;	/* days */

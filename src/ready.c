@@ -40,6 +40,7 @@
 
 #include "clock.h"
 #include "ready.h"
+#include "slot.h"
 #include "store.h"
 #include "triggerdo.h"
 
@@ -187,6 +188,49 @@ has_queued(Relation rel, Relation index, Oid owner)
 	}
 	systable_endscan_ordered(scan);
 	return found;
+}
+
+static int
+void_claims_of(Relation rel, Relation index, Oid owner, pg_uuid_t *ids, int limit)
+{
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			n = 0;
+
+	ScanKeyInit(&keys[0], LIVE_COL_OWNER, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(owner));
+	ScanKeyInit(&keys[1], LIVE_COL_STATE, BTEqualStrategyNumber, F_CHAREQ,
+				CharGetDatum(TDO_LIVE_CLAIMED));
+	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 2, keys);
+	while (n < limit &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		TdoLive		live;
+
+		CHECK_FOR_INTERRUPTS();
+		tdo_live_read(rel, tuple, &live);
+		if (tdo_slot_find_run(&live.run_id, NULL) == TDO_NOT_IN_HAND)
+			ids[n++] = live.run_id;
+	}
+	systable_endscan_ordered(scan);
+	return n;
+}
+
+int
+tdo_ready_void_claims(pg_uuid_t *ids, int limit)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, AccessShareLock);
+	Relation	index = index_open(o->live_order, AccessShareLock);
+	Oid			owner = InvalidOid;
+	int			n = 0;
+
+	while (n < limit && next_owner(rel, index, owner, &owner))
+		n += void_claims_of(rel, index, owner, ids + n, limit - n);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return n;
 }
 
 List *

@@ -38,6 +38,9 @@ extern PGDLLEXPORT int tdo_ready_claim(Oid owner, int limit, TdoLive *claimed, T
 /* lock one named run; false: it is not queued, or somebody else has it */
 extern bool tdo_ready_claim_one(const pg_uuid_t *id, TdoLive *claimed);
 
+/* ids of durably claimed runs in no executor's hand, at most `limit` into `ids` */
+extern int	tdo_ready_void_claims(pg_uuid_t *ids, int limit);
+
 /* owners with queued runs that nobody has in hand, as a list of oids in the current context */
 extern List *tdo_ready_owners(void);
 

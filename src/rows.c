@@ -45,7 +45,7 @@ enum
 	RUN_TRIGGERED_BY, RUN_PRIORITY, RUN_MAX_ATTEMPTS, RUN_PARENT, RUN_ROOT,
 	RUN_BATCH, RUN_REPLAY_OF, RUN_TASK, RUN_QUEUE, RUN_CONCURRENCY_KEY,
 	RUN_SCHEDULE, RUN_IDEMPOTENCY_KEY, RUN_TAGS, RUN_PAYLOAD, RUN_METADATA,
-	RUN_OPTIONS, RUN_NATTS = RUN_OPTIONS
+	RUN_OPTIONS, RUN_MAX_DURATION, RUN_NATTS = RUN_MAX_DURATION
 };
 
 enum
@@ -173,6 +173,8 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 		run->priority = DatumGetInt32(column(tuple, rel, RUN_PRIORITY, &isnull));
 		d = column(tuple, rel, RUN_MAX_ATTEMPTS, &isnull);
 		run->max_attempts = isnull ? 0 : DatumGetInt32(d);
+		d = column(tuple, rel, RUN_MAX_DURATION, &isnull);
+		run->max_duration = isnull ? 0 : DatumGetInt64(d);
 		run->parent = column_uuid(tuple, rel, RUN_PARENT, &isnull);
 		run->has_parent = !isnull;
 		run->root = column_uuid(tuple, rel, RUN_ROOT, &isnull);
@@ -208,6 +210,8 @@ tdo_run_insert(const TdoRun *run)
 	SET(RUN_PRIORITY, Int32GetDatum(run->priority));
 	if (run->max_attempts > 0)
 		SET(RUN_MAX_ATTEMPTS, Int32GetDatum(run->max_attempts));
+	if (run->max_duration > 0)
+		SET(RUN_MAX_DURATION, Int64GetDatum(run->max_duration));
 	if (run->has_parent)
 	{
 		SET(RUN_PARENT, UUIDPGetDatum(&run->parent));
@@ -300,8 +304,8 @@ live_values(const TdoLive *live, Datum *values, bool *nulls)
 	values[LIVE_ATTEMPT - 1] = Int16GetDatum((int16) live->attempt);
 	values[LIVE_CRASHES - 1] = Int16GetDatum((int16) live->crashes);
 	values[LIVE_STATE - 1] = CharGetDatum(live->state);
-	values[LIVE_CLAIM - 1] = (Datum) 0;
-	nulls[LIVE_CLAIM - 1] = true;
+	values[LIVE_CLAIM - 1] = UUIDPGetDatum(&live->claim);
+	nulls[LIVE_CLAIM - 1] = !live->has_claim;
 }
 
 void
@@ -325,6 +329,8 @@ tdo_live_read(Relation rel, HeapTuple tuple, TdoLive *live)
 	live->attempt = DatumGetInt16(column(tuple, rel, LIVE_ATTEMPT, &isnull));
 	live->crashes = DatumGetInt16(column(tuple, rel, LIVE_CRASHES, &isnull));
 	live->state = DatumGetChar(column(tuple, rel, LIVE_STATE, &isnull));
+	live->claim = column_uuid(tuple, rel, LIVE_CLAIM, &isnull);
+	live->has_claim = !isnull;
 	live->tid = tuple->t_self;
 	live->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 }

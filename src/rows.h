@@ -32,6 +32,7 @@ typedef struct TdoRun
 	Oid			triggered_by;
 	int			priority;
 	int			max_attempts;	/* 0: the task's */
+	int64		max_duration;	/* microseconds; 0: the task's */
 	bool		has_parent;
 	pg_uuid_t	parent;
 	pg_uuid_t	root;			/* valid with has_parent */
@@ -49,8 +50,10 @@ typedef struct TdoLive
 	int64		order_key;
 	Oid			owner;
 	int			attempt;		/* failed so far */
-	int			crashes;
+	int			crashes;		/* since its last attempt that came to an end */
 	char		state;
+	bool		has_claim;
+	pg_uuid_t	claim;			/* the fence, with has_claim */
 	ItemPointerData tid;
 	TransactionId xmin;
 } TdoLive;

@@ -33,12 +33,14 @@
 #include "bgw.h"
 #include "clock.h"
 #include "compat.h"
+#include "crash.h"
 #include "guc.h"
 #include "ready.h"
 #include "rows.h"
 #include "scheduler.h"
 #include "shmem.h"
 #include "slot.h"
+#include "stop.h"
 #include "store.h"
 #include "transition.h"
 #include "triggerdo.h"
@@ -52,6 +54,9 @@
 /* an executor in one batch for so long is taken to wait for something */
 #define STUCK_US			250000
 #define TIMERS_AT_ONCE		1000
+#define CLAIMS_AT_ONCE		100
+/* while a suspect is to run alone */
+#define SUSPECT_SLEEP_MS	100
 #define MAX_BACKOFF_MS		60000
 
 /* an executor that we have asked for, until it has attached or ended */
@@ -70,6 +75,11 @@ static List *starting = NIL;	/* of Starting, in TopMemoryContext */
 static int	partitions_day = 0; /* the day for which partitions were looked
 								 * after */
 static int64 held_pause_ms = 10;
+
+/* seen to in the transaction in hand */
+static TdoSuspect suspected[TDO_MAX_SUSPECTS];
+static Oid	owners_suspected[TDO_MAX_SUSPECTS];
+static int	nsuspected = 0;
 static uint32 wait_event_main;
 
 static void
@@ -274,6 +284,48 @@ keep_partitions_ahead(void)
 	partitions_day = today;
 }
 
+/* runs whose executor, or the whole server, ended in their middle */
+static void
+see_to_the_ended(void)
+{
+	TdoEnded	ended;
+	TdoSuspect	suspect;
+	pg_uuid_t	claims[CLAIMS_AT_ONCE];
+	int			n;
+
+	for (;;)
+	{
+		/* a shutdown ends us before it is taken for their fault */
+		CHECK_FOR_INTERRUPTS();
+		if (!tdo_ended_take(MyDatabaseId, &ended))
+			break;
+		tdo_executor_ended(&ended);
+	}
+	while (nsuspected < TDO_MAX_SUSPECTS && tdo_suspect_next(MyDatabaseId, nsuspected, &suspect))
+	{
+		suspected[nsuspected] = suspect;
+		owners_suspected[nsuspected++] = tdo_suspected(&suspect.run, suspect.counts,
+													   suspect.started);
+	}
+	n = tdo_ready_void_claims(claims, CLAIMS_AT_ONCE);
+	for (int i = 0; i < n; i++)
+		tdo_claim_is_void(&claims[i]);
+}
+
+/* after the commit of what was counted */
+static void
+let_suspects_run(void)
+{
+	for (int i = 0; i < nsuspected; i++)
+	{
+		if (OidIsValid(owners_suspected[i]))
+			tdo_suspect_ready(&suspected[i], owners_suspected[i]);
+		else
+			tdo_suspect_drop(&suspected[i].run);
+	}
+	nsuspected = 0;
+}
+
 /* one look at the tables; gives the milliseconds to sleep, or -1 to leave */
 static long
 look(void)
@@ -285,7 +337,6 @@ look(void)
 	long		sleep_ms = MAX_SLEEP_MS;
 	int			fired;
 	bool		watching = false;
-	pg_uuid_t	suspect;
 
 	tdo_txn_begin();
 	if (tdo_objects_if_any() == NULL ||
@@ -296,8 +347,7 @@ look(void)
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
 	now = tdo_now();
-	while (tdo_suspect_take(MyDatabaseId, &suspect))
-		tdo_put_off(&suspect);
+	see_to_the_ended();
 	fired = tdo_timers_fire(now, TIMERS_AT_ONCE);
 	if (fired == TIMERS_AT_ONCE)
 		sleep_ms = 0;
@@ -314,6 +364,7 @@ look(void)
 	}
 	PopActiveSnapshot();
 	tdo_txn_commit();
+	let_suspects_run();
 
 	/* before the look: who commits after it finds this and sets the latch */
 	database->watching = false;
@@ -338,6 +389,9 @@ look(void)
 	}
 	if (watching)
 		sleep_ms = Min(sleep_ms, BUSY_SLEEP_MS);
+	if (pg_atomic_read_u32(&tdo_shared->nsuspects) > 0)
+		sleep_ms = Min(sleep_ms, SUSPECT_SLEEP_MS);
+	tdo_stop_oversee(MyDatabaseId, &sleep_ms);
 	database->watching = watching;
 	tdo_pools_keep(MyDatabaseId, owners);
 	PopActiveSnapshot();

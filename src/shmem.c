@@ -68,6 +68,7 @@ shmem_startup(void)
 		tdo_shared->nslots = tdo_max_executors;
 		pg_atomic_init_u32(&tdo_shared->waiters, 0);
 		pg_atomic_init_u32(&tdo_shared->ntransients, 0);
+		pg_atomic_init_u32(&tdo_shared->nsuspects, 0);
 		for (int i = 0; i < TDO_WAIT_BUCKETS; i++)
 			ConditionVariableInit(&tdo_shared->wait[i]);
 		for (int i = 0; i < TDO_MAX_DATABASES; i++)
@@ -77,6 +78,7 @@ shmem_startup(void)
 			SpinLockInit(&tdo_shared->slots[i].mutex);
 			tdo_shared->slots[i].current = -1;
 			pg_atomic_init_u64(&tdo_shared->slots[i].low_key, 0);
+			pg_atomic_init_u64(&tdo_shared->slots[i].control, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -307,39 +309,40 @@ tdo_pool_get(Oid database, Oid role, TdoPool *copy)
 	return pool != NULL;
 }
 
+/* -------------------------------------------------------------------- others */
+
 void
-tdo_suspect_add(Oid database, const pg_uuid_t *run)
+tdo_ended_add(const TdoEnded *ended)
 {
-	TdoSuspect *place = &tdo_shared->suspects[0];
+	TdoEnded   *place = &tdo_shared->ended[0];
 
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < TDO_MAX_SUSPECTS; i++)
+	for (int i = 0; i < TDO_MAX_ENDED; i++)
 	{
-		if (!OidIsValid(tdo_shared->suspects[i].database))
+		if (!OidIsValid(tdo_shared->ended[i].database))
 		{
-			place = &tdo_shared->suspects[i];
+			place = &tdo_shared->ended[i];
 			break;
 		}
 	}
-	place->database = database;
-	place->run = *run;
+	*place = *ended;
 	LWLockRelease(tdo_shared->lock);
 }
 
 bool
-tdo_suspect_take(Oid database, pg_uuid_t *run)
+tdo_ended_take(Oid database, TdoEnded *ended)
 {
 	bool		found = false;
 
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < TDO_MAX_SUSPECTS && !found; i++)
+	for (int i = 0; i < TDO_MAX_ENDED && !found; i++)
 	{
-		TdoSuspect *s = &tdo_shared->suspects[i];
+		TdoEnded   *e = &tdo_shared->ended[i];
 
-		if (s->database != database)
+		if (e->database != database)
 			continue;
-		*run = s->run;
-		s->database = InvalidOid;
+		*ended = *e;
+		e->database = InvalidOid;
 		found = true;
 	}
 	LWLockRelease(tdo_shared->lock);

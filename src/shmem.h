@@ -82,20 +82,40 @@ typedef struct TdoSlot
 	pg_atomic_uint64 low_key;	/* lowest order key queued since its last
 								 * claim, int64 */
 
+	pg_atomic_uint64 control;	/* stop.c: is user code running, and what is
+								 * asked of it */
+
 	slock_t		mutex;
 	int			nruns;			/* in hand */
 	int			current;		/* index being run, -1 before the first */
+	bool		committing;		/* the user code is deferred triggers' */
+	bool		reported;		/* that it does not react to being stopped */
 	TimestampTz run_started;
 	int64		batch_started_us;	/* monotonic, 0 when idle */
+	int64		deadline_us;	/* monotonic; 0: none */
+	int64		stop_us;		/* monotonic: the last step to stop it */
+	int			stop_run;		/* index of the run that is to stop */
+	char		stop_reason[TDO_REASON_LEN];
 	pg_uuid_t	runs[TDO_MAX_BATCH];
 } TdoSlot;
 
+/* what a run is asked to stop for */
+typedef enum TdoStop
+{
+	TDO_STOP_NONE = 0,
+	TDO_STOP_CANCEL,			/* cancel_run() */
+	TDO_STOP_TIMEOUT			/* its max_duration is over */
+} TdoStop;
+
 /* a run in whose middle its executor ended */
-typedef struct TdoSuspect
+typedef struct TdoEnded
 {
 	Oid			database;		/* InvalidOid: entry unused */
 	pg_uuid_t	run;
-} TdoSuspect;
+	TimestampTz started;
+	TdoStop		stop;			/* not NONE: that is why */
+	char		reason[TDO_REASON_LEN];
+} TdoEnded;
 
 /* how often an attempt met a serialization failure, whoever ran it */
 typedef struct TdoTransient
@@ -115,7 +135,8 @@ typedef struct TdoShared
 	ConditionVariable wait[TDO_WAIT_BUCKETS];
 	TdoDatabase databases[TDO_MAX_DATABASES];
 	TdoPool		pools[TDO_MAX_POOLS];
-	TdoSuspect	suspects[TDO_MAX_SUSPECTS];
+	TdoEnded	ended[TDO_MAX_ENDED];
+	pg_atomic_uint32 nsuspects; /* in the hand file (crash.c) */
 	TdoTransient transients[TDO_MAX_TRANSIENTS];
 	int			next_transient; /* to be overwritten when all are in use */
 	pg_atomic_uint32 ntransients;
@@ -160,8 +181,8 @@ extern void tdo_pools_keep(Oid database, List *roles);
 extern bool tdo_pool_get(Oid database, Oid role, TdoPool *copy);
 
 /* remember a run whose executor ends, and take one of a database; one too many is forgotten */
-extern void tdo_suspect_add(Oid database, const pg_uuid_t *run);
-extern bool tdo_suspect_take(Oid database, pg_uuid_t *run);
+extern void tdo_ended_add(const TdoEnded *ended);
+extern bool tdo_ended_take(Oid database, TdoEnded *ended);
 
 /* count one more serialization failure of the attempt in hand; the attempt came to an end */
 extern int	tdo_transient_count(Oid database, const pg_uuid_t *run);

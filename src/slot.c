@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "crash.h"
 #include "slot.h"
 
 int
@@ -44,6 +45,9 @@ tdo_slot_reserve(Oid database, Oid role, uint32 *generation)
 		slot->nruns = 0;
 		slot->current = -1;
 		slot->batch_started_us = 0;
+		slot->deadline_us = 0;
+		slot->committing = false;
+		pg_atomic_write_u64(&slot->control, 0);
 		slot->state = TDO_SLOT_STARTING;
 		*generation = slot->generation;
 		found = i;
@@ -135,19 +139,36 @@ tdo_slot_set_batch(TdoSlot *slot, int nruns, const pg_uuid_t *runs)
 	SpinLockAcquire(&slot->mutex);
 	slot->nruns = nruns;
 	slot->current = -1;
+	slot->committing = false;
+	slot->deadline_us = 0;
 	slot->batch_started_us = nruns > 0 ? tdo_monotonic_us() : 0;
 	if (nruns > 0)
 		memcpy(slot->runs, runs, nruns * sizeof(pg_uuid_t));
 	SpinLockRelease(&slot->mutex);
+	tdo_hand_set(nruns, runs);
 }
 
 void
-tdo_slot_set_current(TdoSlot *slot, int current, TimestampTz started)
+tdo_slot_set_current(TdoSlot *slot, int current, TimestampTz started, int64 deadline_us)
 {
 	SpinLockAcquire(&slot->mutex);
 	slot->current = current;
 	slot->run_started = started;
+	slot->deadline_us = deadline_us;
+	slot->reported = false;
 	SpinLockRelease(&slot->mutex);
+	tdo_hand_set_current(current, current, started);
+}
+
+void
+tdo_slot_set_committing(TdoSlot *slot, int64 deadline_us)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->committing = true;
+	slot->deadline_us = deadline_us;
+	SpinLockRelease(&slot->mutex);
+	/* the deferred triggers may be any run's */
+	tdo_hand_set_current(0, slot->current, slot->run_started);
 }
 
 TdoInHand

@@ -26,7 +26,9 @@ extern void tdo_slot_set_state(TdoSlot *slot, TdoSlotState state);
 
 /* the batch in hand; the slot's owner only */
 extern void tdo_slot_set_batch(TdoSlot *slot, int nruns, const pg_uuid_t *runs);
-extern void tdo_slot_set_current(TdoSlot *slot, int current, TimestampTz started);
+extern void tdo_slot_set_current(TdoSlot *slot, int current, TimestampTz started,
+								 int64 deadline_us);	/* monotonic; 0: none */
+extern void tdo_slot_set_committing(TdoSlot *slot, int64 deadline_us);
 
 typedef enum TdoInHand
 {

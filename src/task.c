@@ -49,7 +49,8 @@ enum
 	TASK_ID = 1, TASK_OWNER, TASK_OWNER_NAME, TASK_KIND, TASK_RUN_SCHEMA,
 	TASK_RUN_NAME, TASK_RUN_NARGS, TASK_ISOLATE, TASK_CREATED_AT,
 	TASK_UPDATED_AT, TASK_RETRY, TASK_DESCRIPTION, TASK_OPTIONS,
-	TASK_NATTS = TASK_OPTIONS
+	TASK_OWN_COMMITS, TASK_MAX_DURATION, TASK_COMMAND,
+	TASK_NATTS = TASK_COMMAND
 };
 
 static SysScanDesc
@@ -90,6 +91,11 @@ read_task(Relation rel, HeapTuple tuple, TdoTask *task)
 	d = column(rel, tuple, TASK_DESCRIPTION, &isnull);
 	task->description = isnull ? NULL : TextDatumGetCString(d);
 	task->options = DatumGetJsonbPCopy(column(rel, tuple, TASK_OPTIONS, &isnull));
+	task->own_commits = DatumGetBool(column(rel, tuple, TASK_OWN_COMMITS, &isnull));
+	d = column(rel, tuple, TASK_MAX_DURATION, &isnull);
+	task->max_duration = isnull ? 0 : DatumGetInt64(d);
+	d = column(rel, tuple, TASK_COMMAND, &isnull);
+	task->command = isnull ? NULL : TextDatumGetCString(d);
 }
 
 /* an MVCC snapshot: one that sees only what is committed now could miss a row in the middle of its update (rows.c) */
@@ -137,6 +143,11 @@ form_task(Relation rel, const TdoTask *task)
 	nulls[TASK_DESCRIPTION - 1] = task->description == NULL;
 	values[TASK_DESCRIPTION - 1] = task->description ? CStringGetTextDatum(task->description) : 0;
 	values[TASK_OPTIONS - 1] = JsonbPGetDatum(task->options);
+	values[TASK_OWN_COMMITS - 1] = BoolGetDatum(task->own_commits);
+	nulls[TASK_MAX_DURATION - 1] = task->max_duration == 0;
+	values[TASK_MAX_DURATION - 1] = Int64GetDatum(task->max_duration);
+	nulls[TASK_COMMAND - 1] = task->command == NULL;
+	values[TASK_COMMAND - 1] = task->command ? CStringGetTextDatum(task->command) : 0;
 	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
 }
 
@@ -204,42 +215,116 @@ tdo_task_function_name(const TdoTask *task)
 }
 
 #define SHAPE_HINT \
-	"A task's function takes (payload jsonb), or nothing, and returns jsonb or void."
+	"A task runs a function (payload jsonb) or () that returns jsonb or void, or a procedure (payload jsonb, INOUT result jsonb)."
 
 static void
 wrong_shape(const char *name, const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
-			 errmsg("function %s cannot be run as a task: %s", name, why),
+			 errmsg("%s cannot be run as a task: %s", name, why),
 			 errhint(SHAPE_HINT)));
+}
+
+/* the mode of the argument at that place, IN where none has another */
+static char
+argument_mode(HeapTuple tuple, int index)
+{
+	bool		isnull;
+	Datum		d = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargmodes, &isnull);
+	ArrayType  *modes;
+
+	if (isnull)
+		return PROARGMODE_IN;
+	modes = DatumGetArrayTypeP(d);
+	return index < ARR_DIMS(modes)[0] ? ((char *) ARR_DATA_PTR(modes))[index] : '\0';
+}
+
+static bool
+has_output_arguments(HeapTuple tuple)
+{
+	bool		isnull;
+
+	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proallargtypes, &isnull);
+	for (int i = 0; !isnull; i++)
+	{
+		char		mode = argument_mode(tuple, i);
+
+		if (mode == '\0')
+			break;
+		if (mode != PROARGMODE_IN && mode != PROARGMODE_VARIADIC)
+			return true;
+	}
+	return false;
+}
+
+/* (payload jsonb), or (payload jsonb, INOUT result jsonb) */
+static void
+check_procedure(HeapTuple tuple, const char *name)
+{
+	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tuple);
+	bool		no_config;
+
+	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proconfig, &no_config);
+	if (proc->prosecdef || !no_config)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+				 errmsg("%s cannot be run as a task: a procedure with %s cannot commit",
+						name, proc->prosecdef ? "SECURITY DEFINER" : "SET"),
+				 errhint("Remove that from the procedure: a task runs as its owner anyway, and set_config(..., false) inside it lasts as long as the run.")));
+	if (proc->pronargs < 1 || proc->pronargs > 2)
+		wrong_shape(name, psprintf("it takes %d arguments", proc->pronargs));
+	for (int i = 0; i < proc->pronargs; i++)
+	{
+		if (proc->proargtypes.values[i] != JSONBOID)
+			wrong_shape(name, psprintf("its argument %d is of type %s", i + 1,
+									   format_type_be(proc->proargtypes.values[i])));
+	}
+	if (argument_mode(tuple, 0) != PROARGMODE_IN)
+		wrong_shape(name, "its first argument is not IN");
+	if (proc->pronargs == 2 ? argument_mode(tuple, 1) != PROARGMODE_INOUT : has_output_arguments(tuple))
+		wrong_shape(name, "its result is not the second argument, INOUT");
 }
 
 /* shapes that a call through fmgr would run wrongly, or not at all */
 static void
-check_shape(Form_pg_proc proc, bool has_out, const char *name)
+check_function(HeapTuple tuple, const char *name)
 {
-	if (proc->prokind == PROKIND_PROCEDURE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s is a procedure; procedure tasks are not supported yet", name),
-				 errhint(SHAPE_HINT)));
+	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tuple);
+
 	if (proc->prokind != PROKIND_FUNCTION)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("%s is not a plain function", name),
 				 errhint(SHAPE_HINT)));
-	if (OidIsValid(proc->provariadic))
-		wrong_shape(name, "it is variadic");
-	if (has_out)
+	if (has_output_arguments(tuple))
 		wrong_shape(name, "it has output arguments");
 	if (proc->proretset)
 		wrong_shape(name, "it returns a set");
 	if (proc->prorettype != JSONBOID && proc->prorettype != VOIDOID)
 		wrong_shape(name, psprintf("it returns %s", format_type_be(proc->prorettype)));
+	if (proc->pronargs > 1)
+		wrong_shape(name, psprintf("it takes %d arguments", proc->pronargs));
 	if (proc->pronargs > 0 && proc->proargtypes.values[0] != JSONBOID)
 		wrong_shape(name, psprintf("its argument is of type %s",
 								   format_type_be(proc->proargtypes.values[0])));
+}
+
+/* gives the kind of task that it is */
+static char
+check_shape(HeapTuple tuple, const char *name)
+{
+	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tuple);
+
+	if (OidIsValid(proc->provariadic))
+		wrong_shape(name, "it is variadic");
+	if (proc->prokind == PROKIND_PROCEDURE)
+	{
+		check_procedure(tuple, name);
+		return TDO_KIND_PROCEDURE;
+	}
+	check_function(tuple, name);
+	return TDO_KIND_FUNCTION;
 }
 
 /* every routine of that name that the current user's search_path finds */
@@ -249,36 +334,20 @@ candidates_of(List *names)
 	return FuncnameGetCandidates(names, -1, NIL, false, false, false, true);
 }
 
-/* the candidate with exactly no argument, or exactly one of type jsonb */
+/* the candidate with exactly so many arguments, all of type jsonb */
 static Oid
 exact_candidate(FuncCandidateList list, int nargs)
 {
 	for (; list != NULL; list = list->next)
 	{
-		if (list->nargs == nargs && (nargs == 0 || list->args[0] == JSONBOID))
+		bool		fits = list->nargs == nargs;
+
+		for (int i = 0; fits && i < nargs; i++)
+			fits = list->args[i] == JSONBOID;
+		if (fits)
 			return list->oid;
 	}
 	return InvalidOid;
-}
-
-static bool
-has_output_arguments(HeapTuple tuple)
-{
-	bool		isnull;
-	Datum		d = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargmodes, &isnull);
-	ArrayType  *modes;
-
-	if (isnull)
-		return false;
-	modes = DatumGetArrayTypeP(d);
-	for (int i = 0; i < ARR_DIMS(modes)[0]; i++)
-	{
-		char		mode = ((char *) ARR_DATA_PTR(modes))[i];
-
-		if (mode != PROARGMODE_IN && mode != PROARGMODE_VARIADIC)
-			return true;
-	}
-	return false;
 }
 
 /* nothing fits: say what is wrong with the first there is */
@@ -286,13 +355,12 @@ static void
 complain_of(Oid fn, const char *run)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fn));
-	Form_pg_proc proc;
 
 	if (!HeapTupleIsValid(tuple))
 		return;
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	check_shape(proc, has_output_arguments(tuple), run);
-	wrong_shape(run, psprintf("it takes %d arguments", proc->pronargs));
+	(void) check_shape(tuple, run);
+	wrong_shape(run, psprintf("it takes %d arguments",
+							  ((Form_pg_proc) GETSTRUCT(tuple))->pronargs));
 }
 
 /* the argument list of a name like app.f(jsonb), or NULL; quotes may hide a parenthesis */
@@ -324,23 +392,30 @@ bad_name(const char *run)
 static int
 count_arguments(const char *list, const char *run)
 {
-	static const char *const one[] = {"(jsonb)", "(pg_catalog.jsonb)", "(payload jsonb)"};
+	static const struct
+	{
+		const char *list;
+		int			nargs;
+	}			known[] = {
+		{"()", 0}, {"(jsonb)", 1}, {"(pg_catalog.jsonb)", 1}, {"(payload jsonb)", 1},
+		{"(jsonb,jsonb)", 2}, {"(jsonb,inout jsonb)", 2},
+		{"(payload jsonb,inout result jsonb)", 2}
+	};
 	char	   *squeezed = palloc(strlen(list) + 1);
 	int			n = 0;
 
 	for (const char *c = list; *c; c++)
 	{
 		/* a space counts only between two words */
-		if (*c != ' ' || (n > 0 && squeezed[n - 1] != '(' && c[1] != ' ' && c[1] != ')' && c[1] != '\0'))
+		if (*c != ' ' || (n > 0 && strchr("(,", squeezed[n - 1]) == NULL &&
+						  strchr(" ,)", c[1]) == NULL))
 			squeezed[n++] = pg_tolower((unsigned char) *c);
 	}
 	squeezed[n] = '\0';
-	if (strcmp(squeezed, "()") == 0)
-		return 0;
-	for (int i = 0; i < lengthof(one); i++)
+	for (int i = 0; i < lengthof(known); i++)
 	{
-		if (strcmp(squeezed, one[i]) == 0)
-			return 1;
+		if (strcmp(squeezed, known[i].list) == 0)
+			return known[i].nargs;
 	}
 	bad_name(run);
 	return 0;					/* keep compiler quiet */
@@ -363,7 +438,7 @@ split_name(const char *name, const char *run)
 
 /*
  * The name may stand alone or with the argument list that it is to have.
- * Without one, (jsonb) is preferred to ().
+ * Without one, (jsonb) is preferred to (jsonb, jsonb), and that to ().
  */
 static Oid
 parse_function(const char *run, int *nargs)
@@ -380,13 +455,14 @@ parse_function(const char *run, int *nargs)
 	}
 	else
 	{
+		static const int order[] = {1, 2, 0};
+
 		candidates = candidates_of(split_name(run, run));
-		*nargs = 1;
-		fn = exact_candidate(candidates, 1);
-		if (!OidIsValid(fn))
+		fn = InvalidOid;
+		for (int i = 0; !OidIsValid(fn) && i < lengthof(order); i++)
 		{
-			*nargs = 0;
-			fn = exact_candidate(candidates, 0);
+			*nargs = order[i];
+			fn = exact_candidate(candidates, *nargs);
 		}
 	}
 	if (!OidIsValid(fn) && candidates != NULL)
@@ -419,6 +495,7 @@ tdo_task_set_function(TdoTask *task, const char *run)
 	namestrcpy(&task->run_schema, get_namespace_name(proc->pronamespace));
 	task->run_name = proc->proname;
 	task->run_nargs = nargs;
+	task->kind = proc->prokind == PROKIND_PROCEDURE ? TDO_KIND_PROCEDURE : TDO_KIND_FUNCTION;
 	ReleaseSysCache(tuple);
 }
 
@@ -441,9 +518,8 @@ tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
 {
 	List	   *names = list_make2(makeString(pstrdup(NameStr(task->run_schema))),
 								   makeString(pstrdup(NameStr(task->run_name))));
-	char	   *name = psprintf("%s(%s)", tdo_task_function_name(task),
-								task->run_nargs ? "jsonb" : "");
-
+	static const char *const lists[] = {"", "jsonb", "jsonb, jsonb"};
+	char	   *name = psprintf("%s(%s)", tdo_task_function_name(task), lists[task->run_nargs]);
 	Oid			fn;
 	HeapTuple	tuple;
 	Form_pg_proc proc;
@@ -453,13 +529,20 @@ tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
 	if (!OidIsValid(fn))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function %s of task \"%s\" does not exist", name, task->id),
+				 errmsg("%s %s of task \"%s\" does not exist",
+						task->kind == TDO_KIND_PROCEDURE ? "procedure" : "function",
+						name, task->id),
 				 errhint("Create it again, or define the task again with another function.")));
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fn));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", fn); /* can't happen */
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	check_shape(proc, has_output_arguments(tuple), name);
+	if (check_shape(tuple, name) != task->kind)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s is not a %s any more", name,
+						task->kind == TDO_KIND_PROCEDURE ? "procedure" : "function"),
+				 errhint("Define task \"%s\" again.", task->id)));
 	function->oid = fn;
 	function->language = proc->prolang;
 	function->result = proc->prorettype;
@@ -467,7 +550,8 @@ tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function)
 	if (tdo_aclcheck_function(fn, role) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for function %s", name),
+				 errmsg("permission denied for %s %s",
+						task->kind == TDO_KIND_PROCEDURE ? "procedure" : "function", name),
 				 errhint("The task's owner, \"%s\", needs EXECUTE on it.",
 						 GetUserNameFromId(role, true))));
 }

@@ -16,6 +16,8 @@
 #include "retry.h"
 
 #define TDO_KIND_FUNCTION	'f'
+#define TDO_KIND_PROCEDURE	'p'
+#define TDO_KIND_COMMAND	'c'
 
 typedef struct TdoTask
 {
@@ -27,6 +29,9 @@ typedef struct TdoTask
 	NameData	run_name;
 	int			run_nargs;
 	bool		isolate;
+	bool		own_commits;	/* procedures: COMMIT is allowed */
+	int64		max_duration;	/* microseconds; 0: none */
+	char	   *command;		/* commands only, else NULL */
 	TimestampTz created_at;
 	TimestampTz updated_at;
 	Jsonb	   *retry;			/* NULL: the setting */
@@ -39,7 +44,7 @@ typedef struct TdoFunction
 {
 	Oid			oid;
 	Oid			language;
-	Oid			result;			/* JSONBOID or VOIDOID */
+	Oid			result;			/* of a function: JSONBOID or VOIDOID */
 } TdoFunction;
 
 /* Reads into the current context; false: there is none. Needs an active snapshot. */

@@ -19,6 +19,9 @@
 #include "miscadmin.h"
 
 #include "clock.h"
+#include "compat.h"
+#include "guc.h"
+#include "slot.h"
 #include "transition.h"
 #include "triggerdo.h"
 #include "wake.h"
@@ -37,6 +40,7 @@ tdo_enqueue(const TdoEnqueue *e)
 	run.owner = e->task->owner;
 	run.triggered_by = GetUserId();
 	run.max_attempts = e->max_attempts;
+	run.max_duration = e->max_duration;
 	if (e->parent)
 	{
 		run.has_parent = true;
@@ -77,7 +81,7 @@ tdo_finish(const TdoLive *live, char status, TimestampTz started_at,
 	TdoResult	result = {0};
 
 	result.run_id = live->run_id;
-	result.queued_at = live->state == TDO_LIVE_QUEUED ? live->order_key : 0;
+	result.queued_at = live->state == TDO_LIVE_DELAYED ? 0 : live->order_key;
 	result.started_at = started_at;
 	result.finished_at = tdo_now();
 	result.attempt = live->attempt + (started_at != 0 ? 1 : 0);
@@ -136,7 +140,10 @@ tdo_fail(const TdoLive *live, const TdoFailed *f)
 	tdo_attempt_insert(&attempt);
 
 	next.attempt = live->attempt + 1;
+	next.crashes = 0;
 	next.order_key = retry_at;
+	next.state = TDO_LIVE_QUEUED;
+	next.has_claim = false;
 	if (retry_at > now)
 	{
 		next.state = TDO_LIVE_DELAYED;
@@ -149,20 +156,168 @@ tdo_fail(const TdoLive *live, const TdoFailed *f)
 	CommandCounterIncrement();
 }
 
+/* ------------------------------------------------------------ stopped, crashed */
+
+int64
+tdo_max_duration(const TdoRun *run, const TdoTask *task)
+{
+	if (run->max_duration > 0)
+		return run->max_duration;
+	return task ? task->max_duration : 0;
+}
+
 void
-tdo_put_off(const pg_uuid_t *id)
+tdo_stopped(const TdoLive *live, const TdoRun *run, const TdoTask *task,
+			TdoStop stop, const char *reason, TimestampTz started_at)
+{
+	TdoFailure *failure = stop == TDO_STOP_CANCEL ? tdo_failure_canceled(reason)
+	: tdo_failure_timed_out(tdo_max_duration(run, task));
+
+	tdo_finish(live, stop == TDO_STOP_CANCEL ? TDO_CANCELED : TDO_TIMED_OUT,
+			   started_at, NULL, tdo_failure_to_jsonb(failure));
+}
+
+static void
+crashed(const TdoLive *live, TimestampTz started_at, const char *message)
+{
+	tdo_finish(live, TDO_CRASHED, started_at, NULL,
+			   tdo_failure_to_jsonb(tdo_failure_crashed(message)));
+}
+
+static bool
+too_many_crashes(const TdoLive *live)
+{
+	return tdo_max_crashes > 0 && live->crashes >= tdo_max_crashes;
+}
+
+/* a claimed run whose executor is gone is as good as queued, and nobody else may have it */
+static bool
+lock_ended(const pg_uuid_t *id, TdoLive *live)
+{
+	return tdo_live_lock(id, LockWaitSkip, live) == TDO_LOCKED &&
+		(live->state == TDO_LIVE_QUEUED || live->state == TDO_LIVE_CLAIMED) &&
+		tdo_slot_find_run(id, NULL) == TDO_NOT_IN_HAND;
+}
+
+static void
+queue_again(TdoLive *live)
+{
+	live->state = TDO_LIVE_QUEUED;
+	live->has_claim = false;
+	tdo_live_update(live);
+	tdo_wake_queued(live->owner, live->order_key);
+	CommandCounterIncrement();
+}
+
+/* the run and its task, of whom the task may be gone */
+static bool
+get_run_and_task(const pg_uuid_t *id, TdoRun *run, TdoTask *task, bool *has_task)
+{
+	if (!tdo_run_get(id, run))
+		return false;
+	*has_task = tdo_task_get(run->task, task) && task->owner == run->owner;
+	return true;
+}
+
+void
+tdo_executor_ended(const TdoEnded *ended)
 {
 	TdoLive		live;
+	TdoRun		run;
+	TdoTask		task;
+	bool		has_task;
 	TimestampTz due;
 
-	if (tdo_live_lock(id, LockWaitSkip, &live) != TDO_LOCKED ||
-		live.state != TDO_LIVE_QUEUED)
+	if (!lock_ended(&ended->run, &live))
 		return;
-	due = tdo_now() + (USECS_PER_SEC << Min(live.crashes, 6));
+	if (ended->stop != TDO_STOP_NONE)
+	{
+		if (get_run_and_task(&ended->run, &run, &task, &has_task))
+			tdo_stopped(&live, &run, has_task ? &task : NULL, ended->stop,
+						ended->reason, ended->started);
+		return;
+	}
 	live.crashes = Min(live.crashes + 1, PG_INT16_MAX);
+	if (too_many_crashes(&live))
+	{
+		crashed(&live, ended->started,
+				psprintf("The process that executed the run ended %d times in its middle.", live.crashes));
+		return;
+	}
+	if (live.crashes == 1)
+	{
+		queue_again(&live);
+		return;
+	}
+	due = tdo_now() + (USECS_PER_SEC << Min(live.crashes - 2, 6));
 	live.state = TDO_LIVE_DELAYED;
+	live.has_claim = false;
 	live.order_key = due;
 	tdo_live_update(&live);
-	tdo_timer_insert(id, due);
+	tdo_timer_insert(&live.run_id, due);
 	CommandCounterIncrement();
+}
+
+Oid
+tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started)
+{
+	TdoLive		live;
+
+	if (!lock_ended(id, &live))
+		return InvalidOid;
+	if (counts)
+		live.crashes = Min(live.crashes + 1, PG_INT16_MAX);
+	if (counts && too_many_crashes(&live))
+	{
+		crashed(&live, started,
+				psprintf("The server crashed while it executed the run alone, after %d crashes in all.", live.crashes));
+		return InvalidOid;
+	}
+	queue_again(&live);
+	return live.owner;
+}
+
+/* --------------------------------------------------------------- durable claims */
+
+void
+tdo_claim_durably(TdoLive *live)
+{
+	uint64		random[2] = {tdo_random_uint64(), tdo_random_uint64()};
+
+	live->state = TDO_LIVE_CLAIMED;
+	memcpy(&live->claim, random, sizeof(random));
+	live->has_claim = true;
+	tdo_live_update(live);
+	/* its rollback gives the run back */
+	tdo_wake_if_rolled_back();
+}
+
+void
+tdo_unclaim(const TdoLive *live)
+{
+	TdoLive		next = *live;
+
+	queue_again(&next);
+}
+
+bool
+tdo_claim_lock(const TdoLive *claimed, TdoLive *live)
+{
+	return tdo_live_lock(&claimed->run_id, LockWaitBlock, live) == TDO_LOCKED &&
+		live->state == TDO_LIVE_CLAIMED && live->has_claim &&
+		memcmp(&live->claim, &claimed->claim, sizeof(pg_uuid_t)) == 0;
+}
+
+/*
+ * An executor shows the run in its slot before it commits the claim, and until
+ * what it wrote about the run's end is committed: so a claimed row that we have
+ * locked, of a run in nobody's hand, is nobody's.
+ */
+void
+tdo_claim_is_void(const pg_uuid_t *id)
+{
+	TdoLive		live;
+
+	if (lock_ended(id, &live) && live.state == TDO_LIVE_CLAIMED)
+		queue_again(&live);
 }

@@ -14,6 +14,7 @@
 
 #include "failure.h"
 #include "rows.h"
+#include "shmem.h"
 #include "task.h"
 
 /* what a caller asks for; checked already */
@@ -23,6 +24,7 @@ typedef struct TdoEnqueue
 	Jsonb	   *payload;
 	TimestampTz run_at;			/* 0: now */
 	int			max_attempts;	/* 0: the task's */
+	int64		max_duration;	/* microseconds; 0: the task's */
 	ArrayType  *tags;			/* NULL: none */
 	Jsonb	   *metadata;		/* NULL: {} */
 	const pg_uuid_t *batch;		/* NULL: none */
@@ -51,11 +53,39 @@ typedef struct TdoFailed
 /* in hand -> FAILED, or DELAYED/QUEUED for the next attempt; the live row is locked */
 extern void tdo_fail(const TdoLive *live, const TdoFailed *f);
 
+/* in hand -> CANCELED, TIMED_OUT; the live row is locked */
+extern void tdo_stopped(const TdoLive *live, const TdoRun *run, const TdoTask *task,
+						TdoStop stop, const char *reason, TimestampTz started_at);
+
+/* how long an attempt may take, in microseconds; 0: as long as it likes. The task may be NULL. */
+extern int64 tdo_max_duration(const TdoRun *run, const TdoTask *task);
+
 /*
- * Queued, its executor having ended in the middle of it -> DELAYED for a while
- * that doubles each time, without burning an attempt.  No-op for a run that is
- * not queued, or in somebody's hand again.
+ * QUEUED -> claimed, with a new fence in live->claim, for work that commits
+ * before it is done; the live row is locked.  And back, by whoever claimed it.
  */
-extern void tdo_put_off(const pg_uuid_t *id);
+extern void tdo_claim_durably(TdoLive *live);
+extern void tdo_unclaim(const TdoLive *live);
+
+/* lock the run if it is still claimed with this fence */
+extern bool tdo_claim_lock(const TdoLive *claimed, TdoLive *live);
+
+/* claimed by an executor that is not there any more -> QUEUED; no-op for any other */
+extern void tdo_claim_is_void(const pg_uuid_t *id);
+
+/*
+ * A run in whose middle its executor ended: CANCELED or TIMED_OUT when that was
+ * why; else QUEUED at first, then DELAYED for a while that doubles each time,
+ * CRASHED after max_crashes, without burning an attempt.  No-op for a run that
+ * is in somebody's hand again.
+ */
+extern void tdo_executor_ended(const TdoEnded *ended);
+
+/*
+ * A run that may have crashed the server -> QUEUED, or CRASHED when it has done so
+ * while alone for the max_crashes-th time.  Gives its owner while it is to be run,
+ * else InvalidOid.
+ */
+extern Oid	tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started);
 
 #endif							/* TDO_TRANSITION_H */

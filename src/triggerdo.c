@@ -17,6 +17,7 @@
 
 #include "bgw.h"
 #include "clock.h"
+#include "crash.h"
 #include "execute.h"
 #include "guc.h"
 #include "shmem.h"
@@ -43,6 +44,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	tdo_shmem_init();
+	tdo_crash_init();
 	/* pg_upgrade must find nobody running tasks */
 	if (!IsBinaryUpgrade)
 		tdo_bgw_register_launcher();

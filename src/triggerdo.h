@@ -26,7 +26,13 @@
 #define TDO_MAX_POOLS			128
 
 /* runs whose executors ended, until the scheduler has seen to them */
+#define TDO_MAX_ENDED			256
+
+/* runs that may have crashed the server, until each has run alone */
 #define TDO_MAX_SUSPECTS		64
+
+/* what is kept of a reason for cancelling a run that is executing */
+#define TDO_REASON_LEN			256
 
 /* attempts that met serialization failures and have not ended */
 #define TDO_MAX_TRANSIENTS		256
@@ -37,6 +43,7 @@
 /* _triggerdo.live.state */
 #define TDO_LIVE_QUEUED			'q'
 #define TDO_LIVE_DELAYED		'd'
+#define TDO_LIVE_CLAIMED		'x' /* by an executor, durably */
 
 /* _triggerdo.result.status */
 #define TDO_COMPLETED			'C'
@@ -47,9 +54,14 @@
 #define TDO_EXPIRED				'E'
 #define TDO_TIMED_OUT			'T'
 
-/* SQLSTATEs of our own: abort_run(), retry_run_at(), and the error of a cancelled run */
+/*
+ * SQLSTATEs of our own: abort_run(), retry_run_at(), and the errors of a run
+ * that was cancelled, was past its max_duration, crashed too often
+ */
 #define TDO_ERRCODE_ABORT		MAKE_SQLSTATE('T', 'D', '0', '0', '1')
 #define TDO_ERRCODE_RETRY_AT	MAKE_SQLSTATE('T', 'D', '0', '0', '2')
 #define TDO_ERRCODE_CANCELED	MAKE_SQLSTATE('T', 'D', '0', '0', '3')
+#define TDO_ERRCODE_TIMED_OUT	MAKE_SQLSTATE('T', 'D', '0', '0', '4')
+#define TDO_ERRCODE_CRASHED		MAKE_SQLSTATE('T', 'D', '0', '0', '5')
 
 #endif							/* TRIGGERDO_H */

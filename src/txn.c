@@ -19,6 +19,9 @@
 
 #include "txn.h"
 
+static bool statement_begun = false;	/* tdo_txn_statement_begin() has no
+										 * end yet */
+
 void
 tdo_txn_begin(void)
 {
@@ -42,13 +45,54 @@ tdo_txn_commit(void)
 }
 
 void
+tdo_txn_force_sync(void)
+{
+	ForceSyncCommit();
+}
+
+void
 tdo_txn_abort(void)
 {
 	MemoryContext context = CurrentMemoryContext;
 
+	statement_begun = false;
 	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(context);
 	pgstat_report_stat(false);
+}
+
+void
+tdo_txn_statement_begin(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (statement_begun)
+		return;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	statement_begun = true;
+	MemoryContextSwitchTo(context);
+}
+
+void
+tdo_txn_statement_end(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	statement_begun = false;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (!IsTransactionState())
+		pgstat_report_stat(false);
+}
+
+void
+tdo_txn_implicit_block(bool begin)
+{
+	if (begin)
+		BeginImplicitTransactionBlock();
+	else
+		EndImplicitTransactionBlock();
 }
 
 void

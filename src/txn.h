@@ -15,8 +15,19 @@
 /* A worker's transaction; begin pushes no snapshot. Each leaves the caller's memory context current. */
 extern void tdo_txn_begin(void);
 extern void tdo_txn_commit(void);
+extern void tdo_txn_force_sync(void);	/* this commit may not be lost,
+										 * whatever synchronous_commit says */
 extern void tdo_txn_abort(void);	/* also after an error; no-op outside a
 									 * transaction */
+
+/*
+ * A task's own SQL at the top level: begin is a no-op inside a transaction, end
+ * does what the statement has come to (commit, or a transaction block that goes
+ * on).  An implicit block is what several statements of one string share.
+ */
+extern void tdo_txn_statement_begin(void);
+extern void tdo_txn_statement_end(void);
+extern void tdo_txn_implicit_block(bool begin);
 
 /* A subtransaction around user code. The struct is the caller's. */
 typedef struct TdoSubTxn

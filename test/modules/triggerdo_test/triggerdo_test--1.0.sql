@@ -44,3 +44,8 @@ CREATE FUNCTION triggerdo_test.claim(owner regrole, n int) RETURNS SETOF uuid
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'triggerdo_test_claim';
 REVOKE EXECUTE ON FUNCTION triggerdo_test.claim(regrole, int) FROM PUBLIC;
+
+-- This process sends itself the signal: 9 is a SIGKILL, 11 a fault in somebody's C.
+CREATE FUNCTION triggerdo_test.crash(signal int) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_crash';

@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -59,6 +61,7 @@ PG_FUNCTION_INFO_V1(triggerdo_test_reset);
 PG_FUNCTION_INFO_V1(triggerdo_test_noop);
 PG_FUNCTION_INFO_V1(triggerdo_test_xid_burnt);
 PG_FUNCTION_INFO_V1(triggerdo_test_claim);
+PG_FUNCTION_INFO_V1(triggerdo_test_crash);
 
 static uint64
 pack(int64 value, bool frozen)
@@ -235,6 +238,15 @@ Datum
 triggerdo_test_xid_burnt(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_FULLTRANSACTIONID(ReadNextFullTransactionId());
+}
+
+/* what a fault in somebody's C code does, or the machine's lack of memory */
+Datum
+triggerdo_test_crash(PG_FUNCTION_ARGS)
+{
+	kill(MyProcPid, PG_GETARG_INT32(0));
+	pg_usleep(1000000);
+	PG_RETURN_VOID();
 }
 
 typedef int (*ClaimFunction) (Oid owner, int limit, TdoLive *claimed, TdoReadyCursor *cursor);

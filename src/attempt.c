@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.c
+ *	  What becomes of an attempt that an executor has made.
+ *
+ * Job: from an outcome to the rows; the budget of serialization failures; when
+ * an attempt must be over.
+ * Called by: batch.c, durable.c.
+ * Locks: the caller holds the live row FOR UPDATE.
+ * Crash: as transition.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "attempt.h"
+#include "clock.h"
+#include "guc.h"
+#include "transition.h"
+#include "triggerdo.h"
+
+void
+tdo_attempt_record(const TdoLive *live, const TdoRun *run, const TdoEntry *entry,
+				   const TdoOutcome *outcome, TimestampTz started)
+{
+	const TdoTask *task = entry ? tdo_entry_task(entry) : NULL;
+	TdoFailed	f = {0};
+
+	if (outcome->stop != TDO_STOP_NONE)
+	{
+		char		reason[TDO_REASON_LEN];
+		int			index;
+
+		tdo_stop_reason(&index, reason);
+		tdo_stopped(live, run, task, outcome->stop, reason, started);
+		return;
+	}
+	if (outcome->ok)
+	{
+		tdo_finish(live, TDO_COMPLETED, started, outcome->output, NULL);
+		return;
+	}
+	f.run = run;
+	f.task = task;
+	f.failure = outcome->failure;
+	f.started_at = started;
+	f.retry_at = outcome->retry_at;
+	f.for_good = outcome->for_good;
+	tdo_fail(live, &f);
+}
+
+void
+tdo_attempt_failed(TdoOutcome *outcome, const ErrorData *edata, TdoStop stop)
+{
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->failure = tdo_failure_from_error(edata);
+	outcome->stop = stop;
+}
+
+bool
+tdo_attempt_may_repeat(const pg_uuid_t *id, int sqlstate)
+{
+	return tdo_failure_is_transient(sqlstate) &&
+		tdo_transient_count(MyDatabaseId, id) <= tdo_serialization_retries;
+}
+
+int64
+tdo_attempt_deadline(const TdoRun *run, const TdoEntry *entry)
+{
+	int64		max_us = entry ? tdo_max_duration(run, tdo_entry_task(entry)) : 0;
+
+	return max_us > 0 ? tdo_monotonic_us() + max_us : 0;
+}
+
+void
+tdo_attempt_report(const TdoRun *run)
+{
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&run->run_id)));
+
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("triggerdo run %s of task %s", id, run->task));
+}

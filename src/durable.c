@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * durable.c
+ *	  A run whose task may commit before it is done: a procedure, a command.
+ *
+ * Job: after its durable claim, run the task at the top level, and write what
+ * became of it: a procedure's result in the very transaction that it ends in, so
+ * that its work and its completion are one commit; everything else in a
+ * transaction of its own.
+ * Called by: batch.c.
+ * Locks: none while the task runs; then the live row FOR UPDATE, if it has still
+ * our fence.
+ * Crash: the claim is void as soon as no executor has the run in hand; the run is
+ * queued again.  A procedure has done nothing then, unless it commits by itself
+ * (ownCommits); a command may have done anything: at least once.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+
+#include "attempt.h"
+#include "durable.h"
+#include "guc.h"
+#include "slot.h"
+#include "stop.h"
+#include "toplevel.h"
+#include "transition.h"
+#include "triggerdo.h"
+#include "txn.h"
+
+static TdoSlot *slot;
+static MemoryContext user_context;	/* of one call: outlives its transactions */
+static MemoryContext result_context;	/* of its outcome */
+
+void
+tdo_durable_init(TdoSlot *my_slot)
+{
+	slot = my_slot;
+	user_context = AllocSetContextCreate(TopMemoryContext, "triggerdo call",
+										 ALLOCSET_DEFAULT_SIZES);
+	result_context = AllocSetContextCreate(TopMemoryContext, "triggerdo outcome",
+										   ALLOCSET_DEFAULT_SIZES);
+}
+
+/*
+ * The procedure's last transaction, which is still open, becomes the one that
+ * completes the run.
+ */
+static void
+complete_procedure(const TdoLive *claimed, Jsonb *output, TimestampTz started)
+{
+	TdoLive		live;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!tdo_claim_lock(claimed, &live))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the run was taken from its executor"),
+				 errdetail("Its claim was given up while it was executed.")));
+	tdo_finish(&live, TDO_COMPLETED, started, output, NULL);
+	PopActiveSnapshot();
+	tdo_slot_set_committing(slot, slot->deadline_us);
+	tdo_user_commits(TDO_COMMITS_OURS);
+	tdo_user_enter();			/* deferred triggers are user code */
+	tdo_txn_commit();
+}
+
+static void
+stop_if_asked(TdoStop stop)
+{
+	if (stop != TDO_STOP_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
+}
+
+/* raises what goes wrong; *stop says whether that was on request */
+static void
+call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz started,
+	 volatile TdoStop *stop)
+{
+	MemoryContextSwitchTo(user_context);
+	if (task->kind == TDO_KIND_COMMAND)
+	{
+		tdo_user_commits(TDO_COMMITS_USERS);
+		tdo_user_enter();
+		tdo_toplevel_command(task->command);
+		*stop = tdo_user_leave();
+		stop_if_asked(*stop);
+	}
+	else
+	{
+		TdoFunction function;
+		Jsonb	   *output;
+
+		tdo_txn_begin();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		tdo_task_resolve(task, GetUserId(), &function);
+		PopActiveSnapshot();
+		tdo_user_commits(task->own_commits ? TDO_COMMITS_USERS : TDO_COMMITS_REFUSED);
+		tdo_user_enter();
+		output = tdo_toplevel_call(tdo_task_function_name(task), task->run_nargs, run->payload);
+		MemoryContextSwitchTo(user_context);
+		*stop = tdo_user_leave();
+		tdo_user_commits(TDO_COMMITS_NONE);
+		stop_if_asked(*stop);
+		complete_procedure(claimed, output, started);
+		*stop = tdo_user_leave();
+	}
+	tdo_user_commits(TDO_COMMITS_NONE);
+}
+
+/* what a call left: the rows, in a transaction of their own */
+static bool
+record(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
+	   const TdoOutcome *outcome, TimestampTz started)
+{
+	TdoLive		live;
+	bool		again = !outcome->ok && outcome->stop == TDO_STOP_NONE &&
+	tdo_attempt_may_repeat(&run->run_id, outcome->edata->sqlerrcode);
+
+	tdo_txn_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	/* not ours any more: whoever has it now sees to it */
+	if (tdo_claim_lock(claimed, &live))
+	{
+		if (again)
+			tdo_unclaim(&live);
+		else
+			tdo_attempt_record(&live, run, entry, outcome, started);
+	}
+	PopActiveSnapshot();
+	tdo_txn_commit();
+	return !again;
+}
+
+bool
+tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
+				TimestampTz started)
+{
+	const TdoTask *task = tdo_entry_task(entry);
+	TdoCurrentRun here;
+	TdoOutcome	outcome = {0};
+	volatile TdoStop stop = TDO_STOP_NONE;
+	volatile bool done = false;
+
+	MemoryContextReset(user_context);
+	MemoryContextReset(result_context);
+	tdo_set_current_run(&here, entry, run, claimed->attempt + 1);
+	here.transactions = true;
+	PG_TRY();
+	{
+		call(claimed, run, task, started, &stop);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		TdoStop		asked = tdo_user_leave();
+
+		HOLD_INTERRUPTS();
+		tdo_user_commits(TDO_COMMITS_NONE);
+		if (asked != TDO_STOP_NONE)
+			stop = asked;
+		MemoryContextSwitchTo(result_context);
+		outcome.edata = CopyErrorData();
+		FlushErrorState();
+		tdo_txn_abort();
+		PortalErrorCleanup();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	tdo_set_current_run(NULL, NULL, NULL, 0);
+	MemoryContextSwitchTo(result_context);
+
+	if (done && task->kind == TDO_KIND_PROCEDURE)
+	{
+		tdo_transient_forget(MyDatabaseId, &run->run_id);
+		return true;			/* written already */
+	}
+	outcome.ok = done;
+	if (!done)
+		tdo_outcome_failed(&outcome, &here);
+	outcome.stop = stop;
+	if (!record(claimed, run, entry, &outcome, started))
+		return false;
+	tdo_transient_forget(MyDatabaseId, &run->run_id);
+	return true;
+}
