@@ -11,8 +11,8 @@ COMMENT ON TYPE triggerdo.run_status IS
 'Status of a run; the names are Trigger.dev''s thirteen public ones. '
 'DELAYED: waits for its time (run_at, delay, or the next attempt). QUEUED: waits for an executor. '
 'DEQUEUED: claimed together with other runs, not begun. EXECUTING: its function is being called. '
-'The last seven are final, and a final run never changes: COMPLETED, CANCELED, FAILED; '
-'CRASHED, SYSTEM_FAILURE, EXPIRED and TIMED_OUT, like PENDING_VERSION and WAITING, do not occur in this version.';
+'The last seven are final, and a final run never changes: COMPLETED, CANCELED, FAILED, CRASHED (setting triggerdo.max_crashes), TIMED_OUT (max_duration); '
+'SYSTEM_FAILURE and EXPIRED, like PENDING_VERSION and WAITING, do not occur in this version.';
 
 -- Tasks
 
@@ -24,15 +24,18 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 'Defines a task, or defines it again; gives its id. '
 'id: 1 to 255 bytes, no control characters, no space at its ends. '
 'run: a function, ''app.send_email'' or ''app.send_email(jsonb)'', with arguments (payload jsonb) or (), '
-'that returns jsonb or void; found through search_path now, kept by schema and name. '
+'that returns jsonb or void; or a procedure (payload jsonb, INOUT result jsonb) or (payload jsonb); found through search_path now, kept by schema and name. '
+'command: one SQL string, run at the top level as a client would send it (VACUUM, CREATE INDEX CONCURRENTLY); instead of run. '
+'max_duration: of each attempt; past it the run is TIMED_OUT and not retried, as in Trigger.dev. '
 'retry: retry_policy(...) or an object with some of its keys; NULL: setting triggerdo.default_retry, itself empty = one attempt. '
-'description: any text. options: {"isolate": bool}: each run has a transaction of its own. '
+'description: any text. options: {"isolate": bool}: each run has a transaction of its own; '
+'{"ownCommits": bool}: the procedure may COMMIT, and its work is then done at least once. '
 'The owner is current_user at the first definition, and every run runs as it. '
 'Defining again replaces the whole definition, but never the owner; who is a member of the owner may do it. '
 'Errors: 42602 id; 42883 no such function; 42P13 or 42809 wrong kind of function; 42P17 temporary function; '
-'22023 retry or options; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
+'42601 the command does not parse; 22023 retry, max_duration, options, both of run and command; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
 'NOLOGIN owner before PostgreSQL 17, owner without EXECUTE; '
-'0A000 command, url, queue, max_duration, ttl, payload_schema, hooks, a task without run.';
+'0A000 url, queue, ttl, payload_schema, hooks, a task without run and command, a command that copies from or to a client.';
 
 COMMENT ON FUNCTION triggerdo.drop_task(text) IS
 'Removes a definition: true, or false when there is none of that id. '
@@ -61,10 +64,10 @@ COMMENT ON FUNCTION triggerdo.trigger_task(text, jsonb, interval, timestamptz, i
 'Triggers one run; gives its id, a UUID version 7. The run exists when, and only when, the caller''s transaction commits. '
 'task: id of a task that the caller owns, or is a member of its owner. payload: any jsonb. '
 'delay: time from now, not negative; or run_at: the time itself, one in the past means now. '
-'max_attempts: 1 to 32767, instead of the policy''s. tags: no NULLs. metadata: an object. '
+'max_attempts: 1 to 32767, instead of the policy''s. max_duration: of each attempt, instead of the task''s. tags: no NULLs. metadata: an object. '
 'Inside a run the new run is its child (parent_run_id, root_run_id). '
 'Errors: 42704 no such task; 42501 not the caller''s; 22023 an argument; 22004 a NULL task or tag; '
-'0A000 ttl, queue, concurrency_key, idempotency_key, idempotency_key_ttl, debounce, max_duration, a priority other than 0, any option.';
+'0A000 ttl, queue, concurrency_key, idempotency_key, idempotency_key_ttl, debounce, a priority other than 0, any option.';
 
 COMMENT ON FUNCTION triggerdo.batch_trigger_task(text, jsonb[], jsonb) IS
 'Triggers one run of a task for each payload; gives their ids in the order of the payloads. A NULL payload is {}. '
@@ -93,7 +96,7 @@ COMMENT ON FUNCTION triggerdo.run_now(uuid) IS
 'the object has that attempt''s error and the run is DELAYED or QUEUED again. In a session that was not logged in as the owner '
 'it is a security-restricted operation: no SET ROLE, no temporary tables, no deferred triggers. '
 'Errors: 55000 the run is not queued (delayed, in hand, final); 42501 current_user is not the owner itself; '
-'02000 no such run; 42704 its task was dropped; 57014 the caller was cancelled: nothing is recorded.';
+'42809 its task is a procedure or command; 02000 no such run; 42704 its task was dropped; 57014 the caller was cancelled: nothing is recorded.';
 
 COMMENT ON FUNCTION triggerdo.run_result(uuid) IS
 'Output of a COMPLETED run; NULL while the run is not final, and when the output is NULL. '
@@ -107,10 +110,11 @@ COMMENT ON FUNCTION triggerdo.wait_for_run(uuid, interval) IS
 'Errors: 55000 the run is of the caller''s own open transaction and cannot start; 2D000 inside a run; 02000 no such run.';
 
 COMMENT ON FUNCTION triggerdo.cancel_run(uuid, text) IS
-'Ends a run that has not started as CANCELED: true; false when it is final. The error''s message is the reason, '
-'''Canceled by user'' unless given. It takes effect with the caller''s commit. '
-'A run that is claimed together with others is waited for. '
-'Errors: 0A000 the run is executing; 42501 not the owner nor a member of it; 02000 no such run; 55000 a run that cancels itself.';
+'Ends a run as CANCELED: true; false when it is final. The error''s message is the reason, '
+'''Canceled by user'' unless given. One that has not started is ended by the caller''s commit. One that is executing is stopped at once, '
+'whatever becomes of the caller''s transaction: its code is cancelled, after setting triggerdo.cancel_grace its process is ended; it is waited for, '
+'at most as long as that or 10 s. A run that is claimed together with others is waited for. Trigger.dev''s meaning: not retried. '
+'Errors: 42501 not the owner nor a member of it; 02000 no such run; 55000 a run that cancels itself.';
 
 COMMENT ON FUNCTION triggerdo.current_run() IS
 'The run in which it is called, as one row; no row outside a run. attempt counts from 1. '
@@ -129,7 +133,7 @@ COMMENT ON FUNCTION triggerdo.retry_run_at(timestamptz, text) IS
 
 COMMENT ON VIEW triggerdo.tasks IS
 'Definitions of tasks that the current user owns, or is a member of the owner of. '
-'run: the function with its argument list; retry NULL: setting triggerdo.default_retry applies; queue: always the task''s id.';
+'kind: function, procedure, command. run: the function with its argument list, or command: the text; retry NULL: setting triggerdo.default_retry applies; queue: always the task''s id.';
 
 COMMENT ON VIEW triggerdo.runs IS
 'Runs of tasks that the current user owns, and runs it triggered; owner and triggered_by by membership. One row per run, final or not. '
