@@ -409,6 +409,7 @@ static BatchEnd
 one_transaction(int limit, const pg_uuid_t *only)
 {
 	volatile BatchEnd end = BATCH_FAILED;
+	volatile bool durable = false;
 
 	nclaimed = ndone = nagain = 0;
 	handling = -1;
@@ -423,7 +424,8 @@ one_transaction(int limit, const pg_uuid_t *only)
 	PG_TRY();
 	{
 		end = batch_transaction(limit, only);
-		if (end == BATCH_CLAIMED)
+		durable = end == BATCH_CLAIMED;
+		if (durable)
 			end = run_durable();
 	}
 	PG_CATCH();
@@ -457,7 +459,8 @@ one_transaction(int limit, const pg_uuid_t *only)
 	}
 	tdo_slot_set_batch(slot, 0, NULL);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	tdo_session_drop_temp();
+	/* of several transactions only the last one's flags are known */
+	tdo_session_drop_temp(durable);
 	return end;
 }
 

@@ -144,7 +144,7 @@ bool
 tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 				TimestampTz started)
 {
-	const TdoTask *task = tdo_entry_task(entry);
+	TdoTask		task;
 	TdoCurrentRun here;
 	TdoOutcome	outcome = {0};
 	volatile TdoStop stop = TDO_STOP_NONE;
@@ -152,11 +152,16 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 
 	MemoryContextReset(user_context);
 	MemoryContextReset(result_context);
+	/* the entry may be read anew while the call goes on */
+	MemoryContextSwitchTo(user_context);
+	task = *tdo_entry_task(entry);
+	if (task.command)
+		task.command = pstrdup(task.command);
 	tdo_set_current_run(&here, entry, run, claimed->attempt + 1);
 	here.transactions = true;
 	PG_TRY();
 	{
-		call(claimed, run, task, started, &stop);
+		call(claimed, run, &task, started, &stop);
 		done = true;
 	}
 	PG_CATCH();
@@ -178,7 +183,7 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	tdo_set_current_run(NULL, NULL, NULL, 0);
 	MemoryContextSwitchTo(result_context);
 
-	if (done && task->kind == TDO_KIND_PROCEDURE)
+	if (done && task.kind == TDO_KIND_PROCEDURE)
 	{
 		tdo_transient_forget(MyDatabaseId, &run->run_id);
 		return true;			/* written already */

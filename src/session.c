@@ -132,13 +132,13 @@ tdo_session_reset(void)
 }
 
 void
-tdo_session_drop_temp(void)
+tdo_session_drop_temp(bool always)
 {
 	/*
 	 * the flags of the transaction that has just ended, deferred triggers and
 	 * all
 	 */
-	if (!(MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE))
+	if (!always && !(MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE))
 		return;
 	tdo_txn_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());

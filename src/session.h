@@ -28,7 +28,10 @@ extern bool tdo_session_must_end_batch(void);
 /* inside a transaction, before its first run: what the previous batch left */
 extern void tdo_session_reset(void);
 
-/* outside a transaction, after a batch: drop temporary tables, in a transaction of its own */
-extern void tdo_session_drop_temp(void);
+/*
+ * Outside a transaction, after a batch: drop temporary tables, in a transaction
+ * of its own, if the last transaction touched any, or always.
+ */
+extern void tdo_session_drop_temp(bool always);
 
 #endif							/* TDO_SESSION_H */

@@ -17,6 +17,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 
 #include "clock.h"
 #include "compat.h"
@@ -303,8 +304,21 @@ tdo_unclaim(const TdoLive *live)
 bool
 tdo_claim_lock(const TdoLive *claimed, TdoLive *live)
 {
-	return tdo_live_lock(&claimed->run_id, LockWaitBlock, live) == TDO_LOCKED &&
-		live->state == TDO_LIVE_CLAIMED && live->has_claim &&
+	int			lock_timeout = LockTimeout;
+	TdoLock		lock = TDO_LOCK_GONE;
+
+	/* the task may have set one */
+	LockTimeout = 0;
+	PG_TRY();
+	{
+		lock = tdo_live_lock(&claimed->run_id, LockWaitBlock, live);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = lock_timeout;
+	}
+	PG_END_TRY();
+	return lock == TDO_LOCKED && live->state == TDO_LIVE_CLAIMED && live->has_claim &&
 		memcmp(&live->claim, &claimed->claim, sizeof(pg_uuid_t)) == 0;
 }
 
