@@ -301,6 +301,7 @@ see_to_the_ended(void)
 			break;
 		tdo_executor_ended(&ended);
 	}
+	nsuspected = 0;
 	while (nsuspected < TDO_MAX_SUSPECTS && tdo_suspect_next(MyDatabaseId, nsuspected, &suspect))
 	{
 		suspected[nsuspected] = suspect;
