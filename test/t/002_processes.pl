@@ -4,7 +4,7 @@
 # Red without: tdo_wake_launcher() in tdo_sql_announce() (src/api_view.c);
 # start_executor() and leave_slot() (src/scheduler.c, src/executor.c); "left <= 0"
 # in serve() (src/executor.c); the detach() callbacks of launcher and scheduler;
-# allow_cancel(false) in serve() (src/executor.c).
+# allow_cancel(false) in tdo_stop_init() (src/stop.c).
 
 use strict;
 use warnings;

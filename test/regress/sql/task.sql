@@ -35,9 +35,13 @@ SELECT triggerdo.define_task('td', run => '"We ird"."Fn"(jsonb)');
 SELECT triggerdo.define_task('te', run => '"We ird"."a.b(c)"');
 SELECT triggerdo.define_task('tf', run => '"We ird"."a.b(c)"(jsonb)');
 SELECT triggerdo.define_task('tg', run => '"We ird"."sel""ect"');
+CREATE PROCEDURE app.procedure_one(payload jsonb) LANGUAGE plpgsql AS 'BEGIN END';
+CREATE PROCEDURE app.procedure_two(payload jsonb, INOUT result jsonb) LANGUAGE plpgsql AS 'BEGIN result := payload; END';
+SELECT triggerdo.define_task('th', run => 'app.procedure_one');
+SELECT triggerdo.define_task('ti', run => 'app.procedure_two');
 -- ids are any text; each task runs what it names
 SELECT triggerdo.define_task('Émile''s "task" / 1', run => 'app.plain');
-SELECT id, run FROM triggerdo.tasks ORDER BY id COLLATE "C";
+SELECT id, kind, run FROM triggerdo.tasks ORDER BY id COLLATE "C";
 CREATE TEMP TABLE triggered AS
   SELECT id, triggerdo.trigger_task(id, to_jsonb(id)) AS run FROM triggerdo.tasks WHERE id <> 'hello';
 SELECT id, triggerdo.wait_for_run(run) - 'id' - 'taskIdentifier' AS result FROM triggered ORDER BY id COLLATE "C";
@@ -60,8 +64,6 @@ CREATE FUNCTION app.two_args(payload jsonb, more int) RETURNS jsonb LANGUAGE sql
 CREATE FUNCTION app.default_arg(payload jsonb, more int DEFAULT 1) RETURNS jsonb LANGUAGE sql AS 'SELECT payload';
 CREATE FUNCTION app.returns_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE FUNCTION app.returns_record(payload jsonb) RETURNS record LANGUAGE sql AS 'SELECT 1, 2';
-CREATE PROCEDURE app.procedure_one(payload jsonb) LANGUAGE sql AS 'SELECT';
-CREATE PROCEDURE app.procedure_two(payload jsonb, INOUT result jsonb) LANGUAGE sql AS 'SELECT payload';
 CREATE AGGREGATE app.aggregate_one(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb);
 CREATE FUNCTION app.ambiguous(a int) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
 CREATE FUNCTION app.ambiguous(a text) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
@@ -69,7 +71,7 @@ CREATE FUNCTION pg_temp.temporary(payload jsonb) RETURNS jsonb LANGUAGE sql AS '
 SELECT f AS run, test.error(format('SELECT triggerdo.define_task(%L, %L)', 'refused', f)) AS error
   FROM unnest('{returns_set,returns_table,has_out,has_inout,variadic_fn,variadic_fn(jsonb),domain_arg,domain_result,polymorphic,
                 polymorphic(jsonb),json_arg,json_result,text_result,two_args,default_arg,returns_trigger,returns_record,
-                procedure_one,procedure_two,aggregate_one,missing,missing(),missing(jsonb),plain(),plain(json)}'::text[]) AS u(n),
+                aggregate_one,missing,missing(),missing(jsonb),plain(),plain(json)}'::text[]) AS u(n),
        LATERAL (SELECT 'app.' || n AS f) s;
 SELECT f AS run, test.error(format('SELECT triggerdo.define_task(%L, %L)', 'refused', f)) AS error
   FROM unnest('{pg_temp.temporary,nowhere.fn,unknown_fn,"",app.,a.b.c.d,app.plain(jsonb,app.plain(jsonb) x,app.ambiguous,app.plain);--}'::text[]) AS u(f);
@@ -120,7 +122,7 @@ SELECT test.error($$SELECT triggerdo.define_task(NULL, 'app.plain')$$);
 SELECT test.error($$SELECT triggerdo.define_task('refused')$$);
 SELECT test.error($$SELECT triggerdo.drop_task(NULL)$$);
 SELECT a AS argument, test.error(format($$SELECT triggerdo.define_task('refused', 'app.plain', %s)$$, a)) AS error
-  FROM unnest(ARRAY[$$command => 'VACUUM'$$, $$url => 'http://localhost'$$, $$queue => 'q'$$, $$max_duration => '1 s'$$,
+  FROM unnest(ARRAY[$$command => 'VACUUM'$$, $$url => 'http://localhost'$$, $$queue => 'q'$$, $$max_duration => '0'$$, $$max_duration => '-1 s'$$,
                     $$ttl => '1 s'$$, $$payload_schema => '{}'$$, $$on_start => 'app.h'$$, $$on_success => 'app.h'$$,
                     $$on_failure => 'app.h'$$, $$on_complete => 'app.h'$$, $$on_cancel => 'app.h'$$, $$catch_error => 'app.h'$$,
                     $$options => '{"keep":"all"}'$$, $$options => '{"synchronousCommit":true}'$$, $$options => '{"metadata":{}}'$$,

@@ -51,7 +51,7 @@ SELECT a AS argument, test.error(format($$SELECT triggerdo.trigger_task('echo', 
                     $$options => '[]'$$, $$options => '{"delay":"1 s"}'$$]) AS a;
 SELECT a AS argument, test.error(format($$SELECT triggerdo.trigger_task('echo', %s)$$, a)) AS error
   FROM unnest(ARRAY[$$ttl => '1 s'$$, 'priority => 1', $$queue => 'echo'$$, $$concurrency_key => 'k'$$, $$idempotency_key => 'k'$$,
-                    $$idempotency_key_ttl => '1 s'$$, $$debounce => '{}'$$, $$max_duration => '1 s'$$, $$options => '{"traceparent":"00-0"}'$$,
+                    $$idempotency_key_ttl => '1 s'$$, $$debounce => '{}'$$, $$max_duration => '-1 s'$$, $$options => '{"traceparent":"00-0"}'$$,
                     $$options => '{"cancelOn":[]}'$$]) AS a;
 SELECT test.error($$SELECT triggerdo.trigger_task(NULL)$$), test.error($$SELECT triggerdo.trigger_task('no such task')$$),
        test.error($$SELECT triggerdo.trigger_task('')$$);
@@ -138,7 +138,7 @@ SELECT a AS arguments, test.error(format('SELECT triggerdo.batch_trigger_task(%s
                     $$'echo', '{"1"}', '{"tags":[1]}'$$, $$'echo', '{"1"}', '{"tags":{}}'$$, $$'echo', '{"1"}', '{"metadata":[]}'$$,
                     $$'echo', '{"1"}', '{"delays":"5m"}'$$, $$'echo', '{"1"}', '{"idempotencyKey":"k"}'$$, $$'echo', '{"1"}', '{"idempotency_key":"k"}'$$,
                     $$'echo', '{"1"}', '{"ttl":"1m"}'$$, $$'echo', '{"1"}', '{"priority":1}'$$, $$'echo', '{"1"}', '{"queue":"q"}'$$,
-                    $$'echo', '{"1"}', '{"concurrencyKey":"q"}'$$, $$'echo', '{"1"}', '{"debounce":{}}'$$, $$'echo', '{"1"}', '{"maxDuration":"1m"}'$$]) AS a;
+                    $$'echo', '{"1"}', '{"concurrencyKey":"q"}'$$, $$'echo', '{"1"}', '{"debounce":{}}'$$, $$'echo', '{"1"}', '{"maxDuration":"0"}'$$]) AS a;
 -- NULL options, and null in them, are the defaults
 SELECT cardinality(triggerdo.batch_trigger_task('echo', '{"1"}', NULL)), cardinality(triggerdo.batch_trigger_task('echo', '{"1"}', '{"delay":null,"ttl":null}'));
 
