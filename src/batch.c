@@ -282,7 +282,7 @@ run_claimed(void)
 			continue;
 		}
 		entry = tdo_entry_get(run.task, run.owner);
-		if (wants_own_transaction(entry))
+		if (wants_own_transaction(entry) || tdo_transient_is_known(MyDatabaseId, &live.run_id))
 		{
 			if (ndone + nagain > 0)
 				break;
@@ -504,7 +504,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 	tdo_transient_forget(MyDatabaseId, id);
 	PG_TRY();
 	{
-		tdo_txn_begin();
+		tdo_txn_begin_ours();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		if (tdo_ready_claim_one(id, &live) && tdo_run_get(id, &run))
 		{

@@ -125,7 +125,7 @@ record(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	bool		again = !outcome->ok && outcome->stop == TDO_STOP_NONE &&
 	tdo_attempt_may_repeat(&run->run_id, outcome->edata->sqlerrcode);
 
-	tdo_txn_begin();
+	tdo_txn_begin_ours();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	/* not ours any more: whoever has it now sees to it */
 	if (tdo_claim_lock(claimed, &live))

@@ -37,23 +37,37 @@ static TdoSlot *slot;
 static TdoDatabase *database;
 static uint32 wait_event_idle;
 
+/* ended in the middle of a run: it must not begin again in a loop */
+static void
+note_ended(void)
+{
+	TdoEnded	ended = {0};
+	bool		shared = slot->committing && slot->current > 0;
+	int			index = slot->current;
+
+	ended.stop = tdo_user_leave();
+	if (shared && ended.stop != TDO_STOP_CANCEL)
+	{
+		/* whose deferred trigger it was shows when each runs alone */
+		for (int i = 0; i <= slot->current; i++)
+			(void) tdo_transient_count(args.database, &slot->runs[i]);
+		return;
+	}
+	if (shared)
+		index = slot->stop_run;
+	ended.database = args.database;
+	ended.run = slot->runs[index];
+	ended.started = slot->run_started;
+	memcpy(ended.reason, slot->stop_reason, TDO_REASON_LEN);
+	tdo_ended_add(&ended);
+}
+
 /* after the abort: the locks of what was in hand are gone */
 static void
 leave_slot(int code, Datum arg)
 {
-	TdoEnded	ended = {0};
-	bool		in_user_code = tdo_user_code_runs();
-
-	/* ended in the middle of a run: it must not begin again in a loop */
-	if (in_user_code && slot->current >= 0 && slot->current < slot->nruns)
-	{
-		ended.database = args.database;
-		ended.run = slot->runs[slot->current];
-		ended.started = slot->run_started;
-		ended.stop = tdo_user_leave();
-		memcpy(ended.reason, slot->stop_reason, TDO_REASON_LEN);
-		tdo_ended_add(&ended);
-	}
+	if (tdo_user_code_runs() && slot->current >= 0 && slot->current < slot->nruns)
+		note_ended();
 	tdo_slot_release(args.slot, args.generation);
 	/* a run may have been queued for us a moment ago */
 	if (database->latch)

@@ -397,6 +397,19 @@ tdo_transient_count(Oid database, const pg_uuid_t *run)
 	return tries;
 }
 
+bool
+tdo_transient_is_known(Oid database, const pg_uuid_t *run)
+{
+	bool		known;
+
+	if (pg_atomic_read_u32(&tdo_shared->ntransients) == 0)
+		return false;
+	LWLockAcquire(tdo_shared->lock, LW_SHARED);
+	known = transient_lookup(database, run) != NULL;
+	LWLockRelease(tdo_shared->lock);
+	return known;
+}
+
 void
 tdo_transient_forget(Oid database, const pg_uuid_t *run)
 {

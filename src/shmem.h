@@ -186,6 +186,9 @@ extern bool tdo_ended_take(Oid database, TdoEnded *ended);
 
 /* count one more serialization failure of the attempt in hand; the attempt came to an end */
 extern int	tdo_transient_count(Oid database, const pg_uuid_t *run);
+
+/* has one in its past: it had better run alone. Cheap while there is none at all. */
+extern bool tdo_transient_is_known(Oid database, const pg_uuid_t *run);
 extern void tdo_transient_forget(Oid database, const pg_uuid_t *run);
 
 extern ConditionVariable *tdo_wait_bucket(const pg_uuid_t *run);

@@ -146,16 +146,18 @@ TdoStop
 tdo_user_leave(void)
 {
 	uint64		control;
+	TdoStop		earlier = noted;
 
 	if (my_slot == NULL)
 		return TDO_STOP_NONE;
+	noted = TDO_STOP_NONE;
 	control = pg_atomic_read_u64(&my_slot->control) & ~(CONTROL_FENCE - 1);
 	control = pg_atomic_exchange_u64(&my_slot->control, control);
 	/* (an error, on its way here, has forgotten that cancels are held off) */
 	allow_cancel(false);
 	if (control & CONTROL_USER)
 		return (TdoStop) (control & CONTROL_STOP);
-	return noted;
+	return earlier;
 }
 
 bool

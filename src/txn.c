@@ -34,6 +34,27 @@ tdo_txn_begin(void)
 }
 
 void
+tdo_txn_begin_ours(void)
+{
+	tdo_txn_begin();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+	XactDeferrable = false;
+}
+
+/*
+ * A RESET of all settings leaves those of the current transaction, which has begun
+ * with the defaults that the last task had set.
+ */
+void
+tdo_txn_as_defaults(void)
+{
+	XactIsoLevel = DefaultXactIsoLevel;
+	XactReadOnly = DefaultXactReadOnly;
+	XactDeferrable = DefaultXactDeferrable;
+}
+
+void
 tdo_txn_commit(void)
 {
 	MemoryContext context = CurrentMemoryContext;

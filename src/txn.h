@@ -14,6 +14,11 @@
 
 /* A worker's transaction; begin pushes no snapshot. Each leaves the caller's memory context current. */
 extern void tdo_txn_begin(void);
+extern void tdo_txn_begin_ours(void);	/* for bookkeeping alone, whatever the
+										 * session's defaults have become */
+extern void tdo_txn_as_defaults(void);	/* the session was reset: the
+										 * transaction that is being begun,
+										 * too */
 extern void tdo_txn_commit(void);
 extern void tdo_txn_force_sync(void);	/* this commit may not be lost,
 										 * whatever synchronous_commit says */
