@@ -386,6 +386,31 @@ suspect_in_turn(void)
 	return NULL;
 }
 
+/*
+ * Those who would only wait must not take the places of those who are waited
+ * for.
+ */
+bool
+tdo_suspect_allows(Oid database, Oid owner)
+{
+	bool		allowed = false;
+
+	if (likely(pg_atomic_read_u32(&tdo_shared->nsuspects) == 0))
+		return true;
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	if (suspect_in_turn() == NULL)
+		allowed = true;
+	for (int i = 0; i < TDO_MAX_SUSPECTS && !allowed; i++)
+	{
+		TdoSuspect *s = &file->suspects[i];
+
+		allowed = (s->state == TDO_SUSPECT_READY || s->state == TDO_SUSPECT_RUNNING) &&
+			s->database == database && s->owner == owner;
+	}
+	LWLockRelease(tdo_shared->lock);
+	return allowed;
+}
+
 TdoTurn
 tdo_suspect_turn(Oid database, Oid role, pg_uuid_t *run)
 {

@@ -59,6 +59,9 @@ typedef enum TdoTurn
 	TDO_TURN_WAIT				/* look again in a moment */
 } TdoTurn;
 
+/* may executors be started for this owner: is nobody to be left alone, or its own run? */
+extern bool tdo_suspect_allows(Oid database, Oid owner);
+
 /* executors ask before each claim */
 extern TdoTurn tdo_suspect_turn(Oid database, Oid role, pg_uuid_t *run);
 

@@ -108,8 +108,9 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 		output = tdo_toplevel_call(tdo_task_function_name(task), task->run_nargs, run->payload);
 		MemoryContextSwitchTo(user_context);
 		*stop = tdo_user_leave();
-		tdo_user_commits(TDO_COMMITS_NONE);
 		stop_if_asked(*stop);
+		tdo_user_check_refused();
+		tdo_user_commits(TDO_COMMITS_NONE);
 		complete_procedure(claimed, output, started);
 		*stop = tdo_user_leave();
 	}

@@ -252,6 +252,8 @@ look_after_owner(Oid owner, long *sleep_ms)
 
 	if (tdo_executors == 0)
 		return false;
+	if (!tdo_suspect_allows(MyDatabaseId, owner))
+		return true;
 	tdo_pool_count(MyDatabaseId, owner, 1, PG_INT64_MIN, STUCK_US, &count);
 	if (count.idle > 0 || count.starting > 0 ||
 		count.alive >= tdo_max_executors_per_role ||

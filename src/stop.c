@@ -51,6 +51,7 @@
 
 static TdoSlot *my_slot = NULL;
 static TdoCommits commits = TDO_COMMITS_NONE;
+static bool refused = false;	/* a commit was */
 static TdoStop noted = TDO_STOP_NONE;	/* learnt at a commit */
 
 /* --------------------------------------------------------- the executor's side */
@@ -90,16 +91,27 @@ static void
 before_commit(void)
 {
 	if (commits == TDO_COMMITS_REFUSED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("a procedure task cannot commit"),
-				 errdetail("What was committed would be done again when the run is tried again."),
-				 errhint("Leave COMMIT out, or define the task with options => '{\"ownCommits\": true}' if its work may be repeated.")));
+	{
+		refused = true;
+		tdo_user_check_refused();
+	}
 	noted = tdo_user_leave();
 	if (noted != TDO_STOP_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement due to user request")));
+}
+
+/* some languages can catch the error, and then think that they go on */
+void
+tdo_user_check_refused(void)
+{
+	if (refused)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("a procedure task cannot commit"),
+				 errdetail("What was committed would be done again when the run is tried again."),
+				 errhint("Leave COMMIT out, or define the task with options => '{\"ownCommits\": true}' if its work may be repeated.")));
 }
 
 static void
@@ -112,12 +124,22 @@ xact_callback(XactEvent event, void *arg)
 	else if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE) &&
 			 commits == TDO_COMMITS_USERS)
 		tdo_user_enter();		/* goes on in its next transaction */
+	else if (event == XACT_EVENT_ABORT && commits == TDO_COMMITS_USERS &&
+			 !tdo_user_code_runs())
+	{
+		/* a commit that failed, and code that may have caught that */
+		TdoStop		stop = noted;
+
+		tdo_user_enter();
+		noted = stop;
+	}
 }
 
 void
 tdo_user_commits(TdoCommits how)
 {
 	commits = how;
+	refused = false;
 }
 
 void
@@ -155,7 +177,7 @@ tdo_user_leave(void)
 	control = pg_atomic_exchange_u64(&my_slot->control, control);
 	/* (an error, on its way here, has forgotten that cancels are held off) */
 	allow_cancel(false);
-	if (control & CONTROL_USER)
+	if ((control & CONTROL_USER) && (control & CONTROL_STOP))
 		return (TdoStop) (control & CONTROL_STOP);
 	return earlier;
 }

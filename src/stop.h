@@ -33,6 +33,9 @@ typedef enum TdoCommits
 
 extern void tdo_user_commits(TdoCommits how);
 
+/* ERROR when a commit was refused, though the code has gone on */
+extern void tdo_user_check_refused(void);
+
 /* what the run in hand was asked to stop for, which run, and the reason; after tdo_user_leave() */
 extern void tdo_stop_reason(int *run, char *reason);
 
