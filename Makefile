@@ -3,7 +3,10 @@
 #   make, make install    build and install, as with any PGXS extension
 #   make setup            install what is needed to build and test (Debian)
 #   make check [T=name]   all tests, or one of them, on throw-away servers
-#   make check-majors     the same on PostgreSQL 17 and 18, in chroots (root)
+#   make check-more       what goes beyond it: PostgreSQL 17 and 18, sanitizers,
+#                         valgrind, assertions (root); docs/TESTING.md
+#   make check-majors, check-asan, check-valgrind, check-cassert
+#                         its parts, in their longer forms
 #   make demo, bench      the first result; the figures
 #   make lint, indent     the house rules; the house layout
 #
@@ -51,7 +54,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 # one of them is asked for, PGXS stays out, and other goals named beside it are
 # given to a second make.
 
-HOUSE = setup check check-majors demo bench lint indent
+HOUSE = setup check check-more check-majors check-asan check-valgrind check-cassert demo bench lint indent
 
 ifneq (,$(filter $(HOUSE) print-%,$(MAKECMDGOALS)))
 
@@ -65,8 +68,16 @@ setup:
 lint indent: setup
 check:
 	@scripts/check
+check-more:
+	@scripts/check-more
 check-majors:
 	@scripts/check-majors
+check-asan:
+	@scripts/check-majors 17 --under asan
+check-valgrind:
+	@scripts/check-cassert --under valgrind T="$(or $(T),regress isolation)" --limit 7200
+check-cassert:
+	@scripts/check-cassert
 demo:
 	@scripts/demo
 bench:

@@ -1,5 +1,7 @@
 # Shared by the scripts that run triggerdo on a throw-away server: a scratch
-# directory, an unprivileged user, a staged build, and a clean end.
+# directory, an unprivileged user, a staged build, and a clean end. At the end of
+# the file: what the scripts share that run others and add up their verdicts, and
+# those that need something of Debian.
 #
 # A script sources this, calls "scratch" and "build", and then has
 #   $work    the scratch directory; all that is made lies in it
@@ -20,6 +22,9 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=
+
+# What is made once and kept: chroots, a server built from source.
+cache=${TRIGGERDO_CACHE:-/var/cache/triggerdo}
 
 die()
 {
@@ -147,8 +152,9 @@ stop_servers()
 	local file pid i
 	find "$work" -name postmaster.pid 2>/dev/null | while read -r file; do
 		pid=$(head -n 1 "$file" 2>/dev/null) || continue
+		# (valgrind is the program that runs, if it does)
 		case $(readlink "/proc/$pid/exe" 2>/dev/null) in
-		*/postgres) ;;
+		*/postgres | */valgrind/memcheck-*) ;;
 		*) continue ;;
 		esac
 		kill -INT "$pid" 2>/dev/null || continue
@@ -174,4 +180,106 @@ finish()
 	# (a server on its way out may still write for an instant)
 	rm -rf "$work" 2>/dev/null || { sleep 1; rm -rf "$work"; }
 	exit "$status"
+}
+
+# ---------------------------------------------------------------------------
+# Verdicts. A part of the tests ends with a line "N passed, N failed"; so does
+# what runs several parts, with one such line, of the sums.
+
+# not_here REASON: this machine cannot run a part. The build machine must be able
+# to; elsewhere it is enough to say so.
+not_here()
+{
+	if [ -n "${CI:-}" ]; then
+		printf '%s: cannot be run: %s\n\n0 passed, 1 failed\n' "$(basename "$0")" "$*"
+		exit 1
+	fi
+	printf '%s: skipped: %s\n\n0 passed, 0 failed\n' "$(basename "$0")" "$*"
+	exit 0
+}
+
+sum_passed=0
+sum_failed=0
+stages=()
+stage_child=
+
+# stage NAME COMMAND...: runs a part, shows all of it but its last line, and adds
+# that up. A part without one has failed; so has one that ends with an error and
+# tells of none.
+stage()
+{
+	local name=$1 log to filter start=$SECONDS code=0 verdict good=0 bad=0
+	shift
+	trap stop_stage EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	log=$(mktemp)
+	printf '\n==== %s\n\n' "$name"
+	exec {to}> >(exec tee "$log" | sed -u -E \
+		'/^[0-9]+ passed, [0-9]+ failed$/d; /^make: \*\*\* /d')
+	filter=$!
+	# (waited for, so that a signal to us is heard at once)
+	"$@" </dev/null >&"$to" 2>&1 {to}>&- &
+	stage_child=$!
+	wait "$stage_child" || code=$?
+	stage_child=
+	exec {to}>&-
+	wait "$filter" || true
+	verdict=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1) || true
+	rm -f "$log"
+	if [ -n "$verdict" ]; then
+		good=${verdict%% *}
+		bad=${verdict#*, }
+		bad=${bad%% *}
+	else
+		echo "$name: ended without a verdict (status $code)"
+	fi
+	[ "$bad" -gt 0 ] || { [ -n "$verdict" ] && [ "$code" -eq 0 ]; } || bad=1
+	sum_passed=$((sum_passed + good))
+	sum_failed=$((sum_failed + bad))
+	stages+=("$(printf '%-28s %5d passed %4d failed %6d s' "$name" "$good" "$bad" \
+		$((SECONDS - start)))")
+	[ $((good + bad)) -gt 0 ] || stages[-1]+='  (skipped)'
+}
+
+stop_stage()
+{
+	local code=$?
+	trap '' INT TERM HUP
+	if [ -n "$stage_child" ]; then
+		kill -TERM "$stage_child" 2>/dev/null || true
+		wait "$stage_child" 2>/dev/null || true
+	fi
+	exit "$code"
+}
+
+# The end of a script of stages.
+add_up()
+{
+	echo
+	printf '%s\n' "${stages[@]}"
+	printf '\n%d passed, %d failed\n' "$sum_passed" "$sum_failed"
+	[ "$sum_failed" -eq 0 ]
+	exit
+}
+
+# ---------------------------------------------------------------------------
+# Debian
+
+# apt LOG ARGUMENT...: apt-get without questions; what it says is in the log
+apt()
+{
+	local log=$1
+	shift
+	DEBIAN_FRONTEND=noninteractive apt-get -y -q \
+		-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \
+		"$@" >"$log" 2>&1
+}
+
+# The mirror is the one this machine has its own Debian from.
+mirror()
+{
+	# shellcheck disable=SC2016
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
+		'Origin: Debian' 'Label: Debian' | head -n 1
 }

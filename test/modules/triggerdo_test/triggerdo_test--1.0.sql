@@ -49,3 +49,10 @@ REVOKE EXECUTE ON FUNCTION triggerdo_test.claim(regrole, int) FROM PUBLIC;
 CREATE FUNCTION triggerdo_test.crash(signal int) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'triggerdo_test_crash';
+
+-- Reads a byte past what "malloc" or "palloc" gave, or shifts a number by more
+-- bits than it has ("shift"): tools that look for such errors must find them.
+CREATE FUNCTION triggerdo_test.misbehave(how text) RETURNS int
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_misbehave';
+REVOKE EXECUTE ON FUNCTION triggerdo_test.misbehave(text) FROM PUBLIC;

@@ -62,6 +62,7 @@ PG_FUNCTION_INFO_V1(triggerdo_test_noop);
 PG_FUNCTION_INFO_V1(triggerdo_test_xid_burnt);
 PG_FUNCTION_INFO_V1(triggerdo_test_claim);
 PG_FUNCTION_INFO_V1(triggerdo_test_crash);
+PG_FUNCTION_INFO_V1(triggerdo_test_misbehave);
 
 static uint64
 pack(int64 value, bool frozen)
@@ -247,6 +248,26 @@ triggerdo_test_crash(PG_FUNCTION_ARGS)
 	kill(MyProcPid, PG_GETARG_INT32(0));
 	pg_usleep(1000000);
 	PG_RETURN_VOID();
+}
+
+/*
+ * What no code should do. The number read decides something, because valgrind
+ * minds undefined bytes only when they do.
+ */
+Datum
+triggerdo_test_misbehave(PG_FUNCTION_ARGS)
+{
+	char	   *how = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	volatile int size = 40;
+	volatile char *memory;
+	int			result = 0;
+
+	if (strcmp(how, "shift") == 0)
+		PG_RETURN_INT32(1 << size);
+	memory = strcmp(how, "palloc") == 0 ? palloc0(size) : calloc(1, size);
+	if (memory != NULL && memory[size] > 0)
+		result = 1;
+	PG_RETURN_INT32(result);
 }
 
 typedef int (*ClaimFunction) (Oid owner, int limit, TdoLive *claimed, TdoReadyCursor *cursor);
