@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT_OK = qw(node setup_app wait_runs invariants_ok
+our @EXPORT_OK = qw(node setup_app poll wait_runs invariants_ok
   app plpgsql_task pids all_final reload_with within);
 
 # node(NAME, OPTION => VALUE...): a new server, running.
@@ -63,6 +63,22 @@ sub setup_app
 	return;
 }
 
+# poll(NODE, QUERY, [DATABASE]): waits until the query gives "t"; true if it does
+# in the usual time. While a server refuses sessions, psql may end before it has
+# been given the query, and IPC::Run dies of that.
+sub poll
+{
+	my ($node, $query, $database) = @_;
+
+	for (;;)
+	{
+		my $true = eval { $node->poll_query_until($database // 'postgres', $query) };
+		return $true unless $@;
+		die $@ unless $@ =~ /Broken pipe/;
+		usleep(100_000);
+	}
+}
+
 # wait_runs(NODE, CONDITION, [DATABASE]): waits until "SELECT CONDITION" is
 # true; one test, which fails after the usual time-out of the TAP modules.
 sub wait_runs
@@ -71,7 +87,7 @@ sub wait_runs
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return ok(
-		$node->poll_query_until($database // 'postgres', "SELECT ($condition)"),
+		poll($node, "SELECT ($condition)", $database),
 		"in time: $condition");
 }
 

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use TriggerdoTest
-  qw(node setup_app wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
+  qw(node setup_app poll wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
 my $node = node('processes');
 
@@ -73,7 +73,7 @@ foreach my $how ('pg_terminate_backend', 'kill -9')
 	if ($how eq 'kill -9')
 	{
 		kill 'KILL', $old;
-		$node->poll_query_until('postgres', 'SELECT true');
+		poll($node, 'SELECT true');
 	}
 	else
 	{

@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 use TriggerdoTest
-  qw(node setup_app wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
+  qw(node setup_app poll wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
 my $node = node('ledger', conf => "deadlock_timeout = '50ms'
 	triggerdo.executors = 4
@@ -84,7 +84,7 @@ while ($left && time < $deadline)
 		my ($rc, $pid) = $node->psql('postgres',
 			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'triggerdo executor' LIMIT 1});
 		kill 'KILL', $pid if $rc == 0 && $pid =~ /^\d+$/;
-		$node->poll_query_until('postgres', 'SELECT true');
+		poll($node, 'SELECT true');
 	}
 	usleep(200_000);
 }
