@@ -50,7 +50,8 @@ CREATE TABLE _triggerdo.run (           -- one row per run, inserted once
     payload         jsonb NOT NULL,
     metadata        jsonb,
     options         jsonb,
-    max_duration    int8                -- trigger_task's, microseconds; NULL: the task's
+    max_duration    int8,               -- trigger_task's, microseconds; NULL: the task's
+    depth           int2 NOT NULL       -- how many runs above it: its parent's and 1, or 0
 ) PARTITION BY RANGE (run_id);
 
 CREATE TABLE _triggerdo.result (        -- one row per final run, inserted once

@@ -161,6 +161,7 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 	{
 		e->parent = &current->run->run_id;
 		e->root = current->run->has_parent ? &current->run->root : e->parent;
+		e->depth = current->run->depth + 1;
 	}
 }
 

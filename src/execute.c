@@ -35,6 +35,7 @@
 
 #include "compat.h"
 #include "execute.h"
+#include "limits.h"
 #include "store.h"
 #include "triggerdo.h"
 #include "txn.h"
@@ -414,6 +415,7 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 			ereport(ERROR,
 					(errcode(ERRCODE_QUERY_CANCELED),
 					 errmsg("canceling statement due to user request")));
+		tdo_limit_size("output", outcome->output);
 		SetUserIdAndSecContext(user, sec_context);
 		tdo_sub_commit(&sub);
 		outcome->ok = true;

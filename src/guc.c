@@ -34,8 +34,11 @@ int			tdo_executor_memory = 256 * 1024;
 int			tdo_executors = 2;
 int			tdo_idle_timeout = 60000;
 int			tdo_max_crashes = 3;
+int			tdo_max_depth = 64;
 int			tdo_max_executors = 16;
 int			tdo_max_executors_per_role = 8;
+int			tdo_max_payload_size = 0;
+int			tdo_max_queued_per_owner = 0;
 int			tdo_partitions_ahead = 7;
 int			tdo_serialization_retries = 5;
 int			tdo_sweep_interval = 300;
@@ -160,6 +163,12 @@ tdo_guc_init(bool preloading)
 							&tdo_max_crashes,
 							3, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
+	DefineCustomIntVariable("triggerdo.max_depth",
+							"Longest chain of runs that trigger one another.",
+							"0 means no limit.",
+							&tdo_max_depth,
+							64, 0, PG_INT16_MAX - 1, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
 	if (preloading)
 		DefineCustomIntVariable("triggerdo.max_executors",
 								"Most executors in the cluster.",
@@ -172,6 +181,18 @@ tdo_guc_init(bool preloading)
 							NULL,
 							&tdo_max_executors_per_role,
 							8, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.max_payload_size",
+							"Largest payload, metadata or output of a run.",
+							"Each as stored, before compression. 0 means no limit.",
+							&tdo_max_payload_size,
+							0, 0, MaxAllocSize / 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.max_queued_per_owner",
+							"Most runs of one role in one database that are not final.",
+							"0 means no limit.",
+							&tdo_max_queued_per_owner,
+							0, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("triggerdo.partitions_ahead",
 							"Days for which partitions are made ahead.",

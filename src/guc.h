@@ -19,8 +19,11 @@ extern int	tdo_executor_memory;	/* kB */
 extern int	tdo_executors;		/* wanted per (database, role) */
 extern int	tdo_idle_timeout;	/* ms */
 extern int	tdo_max_crashes;	/* 0: any number */
+extern int	tdo_max_depth;		/* 0: no limit */
 extern int	tdo_max_executors;	/* slots in the cluster */
 extern int	tdo_max_executors_per_role;
+extern int	tdo_max_payload_size;	/* kB, 0: no limit */
+extern int	tdo_max_queued_per_owner;	/* 0: no limit */
 extern int	tdo_partitions_ahead;	/* days */
 extern int	tdo_serialization_retries;
 extern int	tdo_sweep_interval; /* s */

@@ -6,7 +6,7 @@
  * Job: find and lock queued runs over the index live_order
  * (owner, state, order_key, run_id).  A ready index in shared memory will take
  * its place; nothing outside this file depends on how.
- * Called by: executor, scheduler (owners), run_now.
+ * Called by: executor, scheduler (owners), run_now, limits.c (the count).
  * Locks: live rows FOR UPDATE SKIP LOCKED, to the end of the transaction.
  * Crash: locks vanish, and the runs are as claimable as before.
  *
@@ -228,6 +228,37 @@ tdo_ready_void_claims(pg_uuid_t *ids, int limit)
 
 	while (n < limit && next_owner(rel, index, owner, &owner))
 		n += void_claims_of(rel, index, owner, ids + n, limit - n);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return n;
+}
+
+/*
+ * A dirty read, because sessions that enqueue at the same time must see each
+ * other's runs, or each could fill the quota by itself.
+ */
+int
+tdo_ready_count(Oid owner, int limit)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, AccessShareLock);
+	Relation	index = index_open(o->live_order, AccessShareLock);
+	SnapshotData dirty;
+	ScanKeyData key;
+	SysScanDesc scan;
+	int			n = 0;
+
+	InitDirtySnapshot(dirty);
+	ScanKeyInit(&key, LIVE_COL_OWNER, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(owner));
+	scan = systable_beginscan_ordered(rel, index, &dirty, 1, &key);
+	while (n < limit &&
+		   HeapTupleIsValid(systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		n++;
+	}
+	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 	return n;

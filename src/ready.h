@@ -41,6 +41,12 @@ extern bool tdo_ready_claim_one(const pg_uuid_t *id, TdoLive *claimed);
 /* ids of durably claimed runs in no executor's hand, at most `limit` into `ids` */
 extern int	tdo_ready_void_claims(pg_uuid_t *ids, int limit);
 
+/*
+ * How many runs of the owner are not final, counted up to `limit`.  Those that
+ * other transactions have not committed yet count, too.
+ */
+extern int	tdo_ready_count(Oid owner, int limit);
+
 /* owners with queued runs that nobody has in hand, as a list of oids in the current context */
 extern List *tdo_ready_owners(void);
 

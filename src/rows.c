@@ -45,7 +45,7 @@ enum
 	RUN_TRIGGERED_BY, RUN_PRIORITY, RUN_MAX_ATTEMPTS, RUN_PARENT, RUN_ROOT,
 	RUN_BATCH, RUN_REPLAY_OF, RUN_TASK, RUN_QUEUE, RUN_CONCURRENCY_KEY,
 	RUN_SCHEDULE, RUN_IDEMPOTENCY_KEY, RUN_TAGS, RUN_PAYLOAD, RUN_METADATA,
-	RUN_OPTIONS, RUN_MAX_DURATION, RUN_NATTS = RUN_MAX_DURATION
+	RUN_OPTIONS, RUN_MAX_DURATION, RUN_DEPTH, RUN_NATTS = RUN_DEPTH
 };
 
 enum
@@ -185,6 +185,7 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 		run->tags = isnull ? NULL : DatumGetArrayTypePCopy(d);
 		run->payload = column_jsonb(tuple, rel, RUN_PAYLOAD);
 		run->metadata = column_jsonb(tuple, rel, RUN_METADATA);
+		run->depth = DatumGetInt16(column(tuple, rel, RUN_DEPTH, &isnull));
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -224,6 +225,7 @@ tdo_run_insert(const TdoRun *run)
 		SET(RUN_TAGS, PointerGetDatum(run->tags));
 	SET(RUN_PAYLOAD, JsonbPGetDatum(run->payload));
 	set_jsonb(values, nulls, RUN_METADATA, run->metadata);
+	SET(RUN_DEPTH, Int16GetDatum((int16) Min(run->depth, PG_INT16_MAX)));
 #undef SET
 	insert_row(part, values, nulls);
 }

@@ -38,6 +38,7 @@ typedef struct TdoRun
 	pg_uuid_t	root;			/* valid with has_parent */
 	bool		has_batch;
 	pg_uuid_t	batch;
+	int			depth;			/* how many runs above it */
 	char	   *task;
 	ArrayType  *tags;			/* NULL: none */
 	Jsonb	   *payload;

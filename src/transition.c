@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "guc.h"
+#include "limits.h"
 #include "slot.h"
 #include "transition.h"
 #include "triggerdo.h"
@@ -53,10 +54,12 @@ tdo_enqueue(const TdoEnqueue *e)
 		run.has_batch = true;
 		run.batch = *e->batch;
 	}
+	run.depth = e->depth;
 	run.task = e->task->id;
 	run.tags = e->tags;
 	run.payload = e->payload;
 	run.metadata = e->metadata;
+	tdo_limit_run(&run);
 	tdo_run_insert(&run);
 
 	live.run_id = run.run_id;

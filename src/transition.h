@@ -30,6 +30,7 @@ typedef struct TdoEnqueue
 	const pg_uuid_t *batch;		/* NULL: none */
 	const pg_uuid_t *parent;	/* NULL: not from inside a run */
 	const pg_uuid_t *root;
+	int			depth;			/* how many runs above it */
 } TdoEnqueue;
 
 /* nothing -> QUEUED or DELAYED */
