@@ -63,9 +63,9 @@ tdo_attempt_failed(TdoOutcome *outcome, const ErrorData *edata, TdoStop stop)
 }
 
 bool
-tdo_attempt_may_repeat(const pg_uuid_t *id, int sqlstate)
+tdo_attempt_may_repeat(const pg_uuid_t *id, const ErrorData *edata)
 {
-	return tdo_failure_is_transient(sqlstate) &&
+	return edata != NULL && tdo_failure_is_contention(edata) &&
 		tdo_transient_count(MyDatabaseId, id) <= tdo_serialization_retries;
 }
 

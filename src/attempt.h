@@ -20,8 +20,11 @@ extern void tdo_attempt_record(const TdoLive *live, const TdoRun *run, const Tdo
 /* the outcome of an attempt that raised this error, or was stopped, outside of tdo_execute() */
 extern void tdo_attempt_failed(TdoOutcome *outcome, const ErrorData *edata, TdoStop stop);
 
-/* serialization failures and deadlocks have a budget of their own; counts this one */
-extern bool tdo_attempt_may_repeat(const pg_uuid_t *id, int sqlstate);
+/*
+ * Serialization failures, deadlocks and locks that cannot be had have a budget
+ * of their own; counts this one.  NULL: no error that may be tried again.
+ */
+extern bool tdo_attempt_may_repeat(const pg_uuid_t *id, const ErrorData *edata);
 
 /* the monotonic time at which an attempt that begins now must be over; 0: never */
 extern int64 tdo_attempt_deadline(const TdoRun *run, const TdoEntry *entry);

@@ -58,8 +58,13 @@
 /* how often to look whether a suspect has had its turn */
 #define SUSPECT_LOOK_MS		20
 
+/* times that a run is put off because of the machine: some six minutes */
+#define MAX_PUT_OFFS		10
+
 /* how often a batch in hand is looked after from a timer */
 #define WATCH_MS			250
+
+static void run_each_alone(const pg_uuid_t *ids, int n);
 
 /* what became of one transaction */
 typedef enum BatchEnd
@@ -104,6 +109,7 @@ static TdoStop stopped;			/* why the commit failed, if that was on
 static int	stopped_run;		/* index of the run that it was for */
 static bool committing;
 static ErrorData *error;		/* of BATCH_COMMIT_FAILED and BATCH_FAILED */
+static int	error_pause_ms = 0; /* the last pause; 0 after a success */
 
 /* ------------------------------------------------------------ while user code runs */
 
@@ -215,7 +221,7 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 		tdo_execute(entry, run, live->attempt + 1, &outcome);
 
 	if (!outcome.ok && outcome.stop == TDO_STOP_NONE &&
-		tdo_attempt_may_repeat(&live->run_id, outcome.failure->sqlstate))
+		tdo_attempt_may_repeat(&live->run_id, outcome.edata))
 	{
 		/* a batch holds the locks of several runs: not the next time */
 		if (entry && ndone > 0)
@@ -384,6 +390,7 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	for (int i = 0; i < ndone; i++)
 		tdo_transient_forget(MyDatabaseId, &done[i]);
 	slot->runs_done += ndone;
+	error_pause_ms = 0;
 	return BATCH_DONE;
 }
 
@@ -470,22 +477,22 @@ one_transaction(int limit, const pg_uuid_t *only)
 static void
 pause_after(const ErrorData *edata)
 {
-	static int	pause_ms = 0;
-	static int64 last_us = 0;
+	static int64 logged_us = 0;
 	int64		now = tdo_monotonic_us();
 
-	if (now - last_us > 2 * MAX_ERROR_PAUSE_MS * 1000L)
-		pause_ms = 0;
-	if (!tdo_failure_is_transient(edata->sqlerrcode) && now - last_us > 1000000)
+	if (!tdo_failure_is_transient(edata->sqlerrcode) &&
+		(logged_us == 0 || now - logged_us > 1000000))
+	{
 		ereport(LOG,
 				(errcode(edata->sqlerrcode),
 				 errmsg("triggerdo executor could not run a batch: %s", edata->message),
 				 errdetail("Its runs stay queued.")));
-	last_us = now;
-	pause_ms = Min(Max(10, pause_ms * 2), MAX_ERROR_PAUSE_MS);
+		logged_us = now;
+	}
+	error_pause_ms = Min(Max(10, error_pause_ms * 2), MAX_ERROR_PAUSE_MS);
 	/* (its signal would end the sleep) */
 	watch_off();
-	tdo_bgw_sleep(pause_ms, wait_event_pause);
+	tdo_bgw_sleep(error_pause_ms, wait_event_pause);
 }
 
 /*
@@ -537,14 +544,73 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 		pause_after(edata);
 }
 
-/* an error of ours while a run was seen to is that run's, unless the machine is to blame */
+/*
+ * The machine is to blame: the run is put off, for 1 s, then 2 s and so on, so
+ * that it does not keep back those behind it; no attempt is counted.  An error
+ * that stays while this can be written is the run's own after all.
+ */
+static void
+put_off(const pg_uuid_t *id, const ErrorData *edata)
+{
+	int			tries = tdo_transient_count(MyDatabaseId, id);
+
+	if (tries > MAX_PUT_OFFS)
+	{
+		record_outside(id, edata, TDO_STOP_NONE);
+		return;
+	}
+	PG_TRY();
+	{
+		tdo_txn_begin();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		tdo_later(id, USECS_PER_SEC << Min(tries - 1, 6));
+		PopActiveSnapshot();
+		tdo_txn_commit();
+	}
+	PG_CATCH();
+	{
+		/* then it is the next one again, after the pause */
+		MemoryContextSwitchTo(batch_context);
+		FlushErrorState();
+		(void) tdo_user_leave();
+		tdo_txn_abort();
+	}
+	PG_END_TRY();
+	pause_after(edata);
+}
+
+/*
+ * An error of ours while a run was seen to is that run's, unless the machine is
+ * to blame; and then it is tried without those that shared its transaction, for
+ * all that they hold.
+ */
 static void
 bookkeeping_failed(void)
 {
-	if (handling >= 0 && !tdo_failure_is_environment(error->sqlerrcode))
-		record_outside(&claimed[handling].run_id, error, TDO_STOP_NONE);
-	else
+	const pg_uuid_t *id;
+
+	if (handling < 0)
+	{
 		pause_after(error);
+		return;
+	}
+	id = &claimed[handling].run_id;
+	if (!tdo_failure_is_environment(error->sqlerrcode))
+		record_outside(id, error, TDO_STOP_NONE);
+	else if (nclaimed > 1)
+		run_each_alone(id, 1);
+	else
+		put_off(id, error);
+}
+
+/* what its deferred triggers raised is the run's; that nothing can be written is not */
+static void
+single_commit_failed(const pg_uuid_t *id)
+{
+	if (stopped == TDO_STOP_NONE && tdo_failure_is_exhaustion(error->sqlerrcode))
+		put_off(id, error);
+	else
+		record_outside(id, error, stopped);
 }
 
 /* one run in transactions of its own, as often as its serialization failures may be tried again */
@@ -558,9 +624,10 @@ run_alone(const pg_uuid_t *id)
 			case BATCH_AGAIN:
 				break;
 			case BATCH_COMMIT_FAILED:
-				if (stopped == TDO_STOP_NONE && tdo_attempt_may_repeat(id, error->sqlerrcode))
+				if (stopped == TDO_STOP_NONE && !tdo_failure_is_exhaustion(error->sqlerrcode) &&
+					tdo_attempt_may_repeat(id, error))
 					break;
-				record_outside(id, error, stopped);
+				single_commit_failed(id);
 				return;
 			case BATCH_FAILED:
 				bookkeeping_failed();
@@ -605,10 +672,11 @@ commit_failed(void)
 		run_each_alone(done, ndone);
 	}
 	else if (ndone > 1 ||
-			 (stopped == TDO_STOP_NONE && tdo_attempt_may_repeat(&done[0], error->sqlerrcode)))
+			 (stopped == TDO_STOP_NONE && !tdo_failure_is_exhaustion(error->sqlerrcode) &&
+			  tdo_attempt_may_repeat(&done[0], error)))
 		run_each_alone(done, ndone);
 	else
-		record_outside(&done[0], error, stopped);
+		single_commit_failed(&done[0]);
 }
 
 static int
@@ -626,6 +694,12 @@ tdo_batch_run(void)
 {
 	pg_uuid_t	suspect;
 
+	/* the scheduler says so, and wakes us when they are not any more */
+	if (tdo_xids_are_scarce())
+	{
+		watch_off();
+		return TDO_BATCH_EMPTY;
+	}
 	switch (tdo_suspect_turn(MyDatabaseId, role, &suspect))
 	{
 		case TDO_TURN_FREE:

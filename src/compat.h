@@ -59,6 +59,13 @@
 #define TDO_DEBUG_PARALLEL_OFF	FORCE_PARALLEL_OFF
 #endif
 
+/* 17 renamed it */
+#if PG_VERSION_NUM >= 170000
+#define tdo_transam TransamVariables
+#else
+#define tdo_transam ShmemVariableCache
+#endif
+
 /* a DROP DATABASE that was interrupted (later minor releases have the name) */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB (-2)

@@ -27,6 +27,7 @@
 #include "attempt.h"
 #include "durable.h"
 #include "guc.h"
+#include "limits.h"
 #include "slot.h"
 #include "stop.h"
 #include "toplevel.h"
@@ -111,6 +112,7 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 		stop_if_asked(*stop);
 		tdo_user_check_refused();
 		tdo_user_commits(TDO_COMMITS_NONE);
+		tdo_limit_size("output", output);
 		complete_procedure(claimed, output, started);
 		*stop = tdo_user_leave();
 	}
@@ -124,7 +126,7 @@ record(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 {
 	TdoLive		live;
 	bool		again = !outcome->ok && outcome->stop == TDO_STOP_NONE &&
-	tdo_attempt_may_repeat(&run->run_id, outcome->edata->sqlerrcode);
+	tdo_attempt_may_repeat(&run->run_id, outcome->edata);
 
 	tdo_txn_begin_ours();
 	PushActiveSnapshot(GetTransactionSnapshot());

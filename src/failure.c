@@ -132,6 +132,35 @@ tdo_failure_is_transient(int sqlstate)
 }
 
 bool
+tdo_failure_is_contention(const ErrorData *edata)
+{
+	switch (edata->sqlerrcode)
+	{
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return true;
+		case ERRCODE_OUT_OF_MEMORY:
+
+			/*
+			 * A full lock table has the SQLSTATE of a failed palloc, and only
+			 * the message tells; its id is the one before translation.
+			 */
+			return edata->message_id &&
+				strcmp(edata->message_id, "out of shared memory") == 0;
+		default:
+			return tdo_failure_is_transient(edata->sqlerrcode);
+	}
+}
+
+bool
+tdo_failure_is_exhaustion(int sqlstate)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return category == MAKE_SQLSTATE('5', '3', '0', '0', '0') ||
+		category == MAKE_SQLSTATE('5', '8', '0', '0', '0');
+}
+
+bool
 tdo_failure_is_environment(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))

@@ -44,6 +44,15 @@ pg_noreturn extern void tdo_failure_raise(Jsonb *error);
 /* serialization failures and deadlocks: nobody's fault, tried again at once */
 extern bool tdo_failure_is_transient(int sqlstate);
 
+/*
+ * The same, and locks that could not be had (55P03, a full lock table): another
+ * moment may do.
+ */
+extern bool tdo_failure_is_contention(const ErrorData *edata);
+
+/* no memory, no disk space, an I/O error: what cannot be a deferred trigger's opinion */
+extern bool tdo_failure_is_exhaustion(int sqlstate);
+
 /* a full disk, no memory, a shutdown: not the run's doing, so later */
 extern bool tdo_failure_is_environment(int sqlstate);
 

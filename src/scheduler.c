@@ -34,6 +34,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "crash.h"
+#include "failure.h"
 #include "guc.h"
 #include "ready.h"
 #include "rows.h"
@@ -58,6 +59,9 @@
 /* while a suspect is to run alone */
 #define SUSPECT_SLEEP_MS	100
 #define MAX_BACKOFF_MS		60000
+/* after an error that is the machine's; how often it is said */
+#define ERROR_PAUSE_MS		1000
+#define SAY_EVERY_US		INT64CONST(60000000)
 
 /* an executor that we have asked for, until it has attached or ended */
 typedef struct Starting
@@ -329,6 +333,21 @@ let_suspects_run(void)
 	nsuspected = 0;
 }
 
+static void
+say_rarely(int sqlstate, const char *message)
+{
+	static int64 said_us = 0;
+	int64		now = tdo_monotonic_us();
+
+	if (said_us != 0 && now - said_us < SAY_EVERY_US)
+		return;
+	said_us = now;
+	ereport(LOG,
+			(errcode(sqlstate),
+			 errmsg("triggerdo scheduler has to wait: %s", message),
+			 errdetail("Runs stay queued.")));
+}
+
 /* one look at the tables; gives the milliseconds to sleep, or -1 to leave */
 static long
 look(void)
@@ -409,6 +428,44 @@ look(void)
 	return sleep_ms;
 }
 
+/*
+ * No end of the process for what is no fault of its own: a full disk or lock
+ * table is said, once a minute, and the look made again.
+ */
+static long
+look_safely(void)
+{
+	volatile long sleep_ms = 0;
+
+	/* each id that is taken now is one less for VACUUM, and a warning */
+	if (tdo_xids_are_scarce())
+	{
+		say_rarely(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+				   "the server is running out of transaction ids; VACUUM its databases");
+		return ERROR_PAUSE_MS;
+	}
+	PG_TRY();
+	{
+		sleep_ms = look();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(loop_context);
+		edata = CopyErrorData();
+		if (!tdo_failure_is_environment(edata->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		tdo_txn_abort();
+		nsuspected = 0;			/* they are read again */
+		say_rarely(edata->sqlerrcode, edata->message);
+		sleep_ms = ERROR_PAUSE_MS;
+	}
+	PG_END_TRY();
+	return sleep_ms;
+}
+
 void
 tdo_scheduler_main(Datum main_arg)
 {
@@ -436,7 +493,7 @@ tdo_scheduler_main(Datum main_arg)
 
 		MemoryContextReset(loop_context);
 		MemoryContextSwitchTo(loop_context);
-		sleep_ms = look();
+		sleep_ms = look_safely();
 		if (sleep_ms < 0 && tdo_database_leave(database))
 			break;
 		pgstat_report_activity(STATE_IDLE, NULL);

@@ -213,6 +213,28 @@ queue_again(TdoLive *live)
 	CommandCounterIncrement();
 }
 
+static void
+delay_until(TdoLive *live, TimestampTz due)
+{
+	live->state = TDO_LIVE_DELAYED;
+	live->has_claim = false;
+	live->order_key = due;
+	tdo_live_update(live);
+	tdo_timer_insert(&live->run_id, due);
+	tdo_wake_timer();
+	CommandCounterIncrement();
+}
+
+void
+tdo_later(const pg_uuid_t *id, int64 delay_us)
+{
+	TdoLive		live;
+
+	if (tdo_live_lock(id, LockWaitSkip, &live) == TDO_LOCKED &&
+		live.state == TDO_LIVE_QUEUED)
+		delay_until(&live, tdo_now() + delay_us);
+}
+
 /* the run and its task, of whom the task may be gone */
 static bool
 get_run_and_task(const pg_uuid_t *id, TdoRun *run, TdoTask *task, bool *has_task)
@@ -254,12 +276,7 @@ tdo_executor_ended(const TdoEnded *ended)
 		return;
 	}
 	due = tdo_now() + (USECS_PER_SEC << Min(live.crashes - 2, 6));
-	live.state = TDO_LIVE_DELAYED;
-	live.has_claim = false;
-	live.order_key = due;
-	tdo_live_update(&live);
-	tdo_timer_insert(&live.run_id, due);
-	CommandCounterIncrement();
+	delay_until(&live, due);
 }
 
 Oid

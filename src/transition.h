@@ -89,4 +89,7 @@ extern void tdo_executor_ended(const TdoEnded *ended);
  */
 extern Oid	tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started);
 
+/* QUEUED -> DELAYED for so long, no attempt counted: the machine was to blame */
+extern void tdo_later(const pg_uuid_t *id, int64 delay_us);
+
 #endif							/* TDO_TRANSITION_H */

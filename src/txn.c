@@ -13,14 +13,39 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "pgstat.h"
+#include "storage/lwlock.h"
 
+#include "clock.h"
+#include "compat.h"
 #include "txn.h"
 
 static bool statement_begun = false;	/* tdo_txn_statement_begin() has no
 										 * end yet */
+
+bool
+tdo_xids_are_scarce(void)
+{
+	static bool scarce = false;
+	static int64 looked_us = 0;
+	int64		now = tdo_monotonic_us();
+
+	if (looked_us == 0 || now - looked_us > 1000000)
+	{
+		TransactionId warn;
+
+		LWLockAcquire(XidGenLock, LW_SHARED);
+		warn = tdo_transam->xidWarnLimit;
+		LWLockRelease(XidGenLock);
+		scarce = TransactionIdIsNormal(warn) &&
+			TransactionIdFollowsOrEquals(ReadNextTransactionId(), warn);
+		looked_us = now;
+	}
+	return scarce;
+}
 
 void
 tdo_txn_begin(void)

@@ -13,6 +13,12 @@
 #include "utils/resowner.h"
 
 /* A worker's transaction; begin pushes no snapshot. Each leaves the caller's memory context current. */
+/*
+ * Is the server so near to the end of its transaction ids that it warns at each
+ * one?  What is left is for VACUUM; our work waits.  Looked at once a second.
+ */
+extern bool tdo_xids_are_scarce(void);
+
 extern void tdo_txn_begin(void);
 extern void tdo_txn_begin_ours(void);	/* for bookkeeping alone, whatever the
 										 * session's defaults have become */
