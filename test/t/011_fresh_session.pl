@@ -86,7 +86,7 @@ foreach my $name (sort keys %dirt)
 	all_final($node);
 	my $list = join ',', map { "'$_'" } split / /, $ids;
 	is( app($node, "SELECT DISTINCT output - 'pid' - 'xid' FROM triggerdo.runs WHERE task = 'look' AND run_id IN ($list)"),
-		$fresh, "nothing is left of \"$name\"");
+		$fresh, "F27: nothing is left of \"$name\"");
 	like(app($node, "SELECT string_agg(DISTINCT status::text, ' ') FROM triggerdo.runs WHERE task <> 'look' AND run_id IN ($list)"),
 		$name eq 'fails' ? qr/^FAILED$/ : qr/^COMPLETED$/, "\"$name\" could be done again and again");
 }
