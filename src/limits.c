@@ -31,8 +31,8 @@
 #include "triggerdo.h"
 
 /*
- * Sessions that lease at the same time see the same room: up to so many of them
- * cannot exceed the quota, however they race.
+ * Sessions that count at the same time see the same room: up to so many of them
+ * cannot exceed the quota, but by one each where hardly any room is left.
  */
 #define LEASE_PARTS		16
 #define LEASE_US		1000000
