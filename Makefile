@@ -22,6 +22,7 @@ OBJS = \
 	src/guc.o src/shmem.o src/crash.o src/slot.o src/stop.o src/txn.o src/bgw.o src/wake.o \
 	src/store.o src/rows.o src/task.o src/ready.o src/limits.o src/transition.o \
 	src/session.o src/execute.o src/toplevel.o src/attempt.o src/durable.o src/batch.o src/executor.o src/scheduler.o src/launcher.o \
+	src/utility.o \
 	src/api_task.o src/api_trigger.o src/api_run.o src/api_view.o \
 	src/triggerdo.o
 

@@ -46,6 +46,9 @@ note_ended(void)
 	int			index = slot->current;
 
 	ended.stop = tdo_user_leave();
+	/* it had to make way for a statement: that was not the run's doing */
+	if (ended.stop == TDO_STOP_NONE && tdo_database_is_held(database))
+		return;
 	if (shared && ended.stop != TDO_STOP_CANCEL)
 	{
 		/* whose deferred trigger it was shows when each runs alone */
@@ -66,6 +69,11 @@ note_ended(void)
 static void
 leave_slot(int code, Datum arg)
 {
+	if (slot == NULL)
+	{
+		tdo_slot_abandon(args.slot, args.generation);
+		return;
+	}
 	if (tdo_user_code_runs() && slot->current >= 0 && slot->current < slot->nruns)
 		note_ended();
 	tdo_slot_release(args.slot, args.generation);
@@ -90,7 +98,8 @@ grown_too_big(void)
 static bool
 should_leave(void)
 {
-	return tdo_executors == 0 || !tdo_database_is_served(database, args.database) || grown_too_big();
+	return tdo_executors == 0 || !tdo_database_is_served(database, args.database) ||
+		tdo_database_is_held(database) || grown_too_big();
 }
 
 static void
@@ -134,17 +143,15 @@ tdo_executor_main(Datum main_arg)
 {
 	tdo_bgw_args(&args);
 	tdo_bgw_setup();
-	BackgroundWorkerInitializeConnectionByOid(args.database, args.role, TDO_CONNECT_FLAGS);
 	database = tdo_database_find(args.database);
-	if (database == NULL || !tdo_slot_attach(args.slot, args.generation))
+	if (database == NULL || !tdo_slot_begin(args.slot, args.generation))
+		proc_exit(0);
+	on_shmem_exit(leave_slot, (Datum) 0);
+	BackgroundWorkerInitializeConnectionByOid(args.database, args.role, TDO_CONNECT_FLAGS);
+	if (!tdo_slot_attach(args.slot, args.generation))
 		proc_exit(0);
 	slot = &tdo_shared->slots[args.slot];
 
-	/*
-	 * not before: a slot left in STARTING tells the scheduler of a failed
-	 * start
-	 */
-	on_shmem_exit(leave_slot, (Datum) 0);
 	tdo_hand_take(args.slot);
 
 	pgstat_report_appname("triggerdo executor");

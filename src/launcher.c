@@ -152,8 +152,8 @@ reap(void)
 		LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
 		if (db && db->state == TDO_DB_RUNNING && db->pid == 0)
 		{
-			/* one that worked for a while is replaced at once */
-			if (tdo_monotonic_us() - child->started_us > 10 * 1000000)
+			/* one that worked for a while, or made way, is replaced at once */
+			if (tdo_monotonic_us() - child->started_us > 10 * 1000000 || db->holds > 0)
 				db->failures = 0;
 			db->next_try_us = tdo_monotonic_us() +
 				Min((int64) 100 << Min(db->failures, 10), MAX_BACKOFF_MS) * 1000;

@@ -89,34 +89,7 @@ static uint32 wait_event_main;
 static void
 detach(int code, Datum arg)
 {
-	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	if (database->pid == MyProcPid)
-	{
-		database->pid = 0;
-		database->latch = NULL;
-		database->watching = false;
-		if (tdo_shared->launcher_latch)
-			SetLatch(tdo_shared->launcher_latch);
-	}
-	LWLockRelease(tdo_shared->lock);
-}
-
-/* one scheduler a database: false when there is one already */
-static bool
-attach(void)
-{
-	bool		first;
-
-	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	first = database->pid == 0;
-	if (first)
-	{
-		database->state = TDO_DB_RUNNING;
-		database->pid = MyProcPid;
-		database->latch = MyLatch;
-	}
-	LWLockRelease(tdo_shared->lock);
-	return first;
+	tdo_database_detach(database);
 }
 
 /* -------------------------------------------------------------- executors */
@@ -254,7 +227,7 @@ look_after_owner(Oid owner, long *sleep_ms)
 	TdoPoolCount count;
 	const char *trouble;
 
-	if (tdo_executors == 0)
+	if (tdo_executors == 0 || tdo_database_is_held(database))
 		return false;
 	if (!tdo_suspect_allows(MyDatabaseId, owner))
 		return true;
@@ -348,6 +321,21 @@ say_rarely(int sqlstate, const char *message)
 			 errdetail("Runs stay queued.")));
 }
 
+/* an extension that is there, but not for this library */
+static void
+say_mismatch(void)
+{
+	const TdoMismatch *m = tdo_objects_mismatch();
+
+	if (!tdo_database_trouble_is_news(database, m ? m->version : "") || m == NULL)
+		return;
+	ereport(LOG,
+			(errmsg("triggerdo does nothing in database \"%s\": it cannot serve version %s of its extension",
+					get_database_name(MyDatabaseId), m->version),
+			 errdetail_internal("%s", m->detail),
+			 errhint("%s", m->hint)));
+}
+
 /* one look at the tables; gives the milliseconds to sleep, or -1 to leave */
 static long
 look(void)
@@ -364,9 +352,13 @@ look(void)
 	if (tdo_objects_if_any() == NULL ||
 		!tdo_database_listed(get_database_name(MyDatabaseId)))
 	{
+		say_mismatch();
 		tdo_txn_commit();
 		return -1;
 	}
+	/* so that the log hears of it again when it comes again */
+	if (database->trouble[0] != '\0')
+		(void) tdo_database_trouble_is_news(database, "");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	now = tdo_now();
 	see_to_the_ended();
@@ -471,13 +463,12 @@ tdo_scheduler_main(Datum main_arg)
 {
 	tdo_bgw_args(&args);
 	tdo_bgw_setup();
-	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
+	/* before connecting, so that a statement on the database can stop us */
 	database = tdo_database_find(args.database);
-	if (database == NULL)
-		proc_exit(0);
-	if (!attach())
+	if (database == NULL || !tdo_database_attach(database))
 		proc_exit(0);
 	before_shmem_exit(detach, (Datum) 0);
+	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
 	/* what a scheduler before us had registered is not ours to watch */
 	tdo_slot_forget_starting(args.database);
 	/* an enqueue may have been prepared before a restart */
@@ -493,6 +484,10 @@ tdo_scheduler_main(Datum main_arg)
 
 		MemoryContextReset(loop_context);
 		MemoryContextSwitchTo(loop_context);
+		/* a statement wants us away; the launcher will start another */
+		if (tdo_database_is_held(database))
+			proc_exit(0);
+		database->executors_off = tdo_executors == 0;
 		sleep_ms = look_safely();
 		if (sleep_ms < 0 && tdo_database_leave(database))
 			break;

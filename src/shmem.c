@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -120,8 +122,10 @@ database_lookup(Oid database, bool make)
 	{
 		TdoDatabase *db = &tdo_shared->databases[i];
 
-		if (db->state != TDO_DB_UNUSED && db->database == database)
+		if ((db->state != TDO_DB_UNUSED || db->holds > 0) && db->database == database)
 			return db;
+		if (db->holds > 0)
+			continue;
 		if (db->state == TDO_DB_UNUSED && unused == NULL)
 			unused = db;
 		if (db->state == TDO_DB_NONE && spare == NULL)
@@ -137,8 +141,10 @@ database_lookup(Oid database, bool make)
 	unused->latch = NULL;
 	unused->announced = false;
 	unused->watching = false;
+	unused->executors_off = false;
 	unused->failures = 0;
 	unused->next_try_us = 0;
+	unused->trouble[0] = '\0';
 	pg_atomic_write_u32(&unused->prepared, 0);
 	return unused;
 }
@@ -163,7 +169,7 @@ tdo_database_want(Oid database)
 	db = database_lookup(database, true);
 	if (db)
 		db->announced = true;
-	if (db && db->state == TDO_DB_NONE)
+	if (db && (db->state == TDO_DB_NONE || db->state == TDO_DB_UNUSED))
 	{
 		db->state = TDO_DB_WANTED;
 		db->failures = 0;
@@ -205,11 +211,163 @@ tdo_database_change(TdoDatabase *db, TdoDbState from, TdoDbState to)
 	bool		changed;
 
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	changed = db->state == from && db->pid == 0;
+	changed = db->state == from && db->pid == 0 && db->holds == 0;
 	if (changed)
 		db->state = to;
 	LWLockRelease(tdo_shared->lock);
 	return changed;
+}
+
+bool
+tdo_database_hold(Oid database)
+{
+	TdoDatabase *db;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	db = database_lookup(database, false);
+	if (db == NULL)
+	{
+		db = database_lookup(database, true);
+		/* nobody has asked for a scheduler there */
+		if (db)
+			db->state = TDO_DB_UNUSED;
+	}
+	if (db)
+		db->holds++;
+	LWLockRelease(tdo_shared->lock);
+	return db != NULL;
+}
+
+/* called at the end of a transaction, so it may not fail */
+void
+tdo_database_release(Oid database)
+{
+	TdoDatabase *db;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	db = database_lookup(database, false);
+	if (db && db->holds > 0)
+	{
+		db->holds--;
+		/* its scheduler did not end through a fault of its own */
+		db->failures = 0;
+		db->next_try_us = 0;
+		if (tdo_shared->launcher_latch)
+			SetLatch(tdo_shared->launcher_latch);
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
+bool
+tdo_database_is_held(const TdoDatabase *db)
+{
+	return db->holds > 0;
+}
+
+/* caller holds the lock */
+bool
+tdo_oid_is_held(Oid database)
+{
+	TdoDatabase *db = database_lookup(database, false);
+
+	return db != NULL && db->holds > 0;
+}
+
+/* caller holds the lock, so that the pid is still the process's */
+static int
+tell(int pid, Latch *latch, bool terminate)
+{
+	if (pid == 0 || pid == MyProcPid)
+		return 0;
+	if (terminate)
+		kill(pid, SIGTERM);
+	else if (latch)
+		SetLatch(latch);
+	return 1;
+}
+
+int
+tdo_database_stop(Oid database, bool terminate)
+{
+	TdoDatabase *db;
+	int			left = 0;
+
+	LWLockAcquire(tdo_shared->lock, LW_SHARED);
+	db = database_lookup(database, false);
+	if (db)
+		left += tell(db->pid, db->latch, terminate);
+	for (int i = 0; i < tdo_shared->nslots; i++)
+	{
+		TdoSlot    *slot = &tdo_shared->slots[i];
+
+		if (slot->state != TDO_SLOT_FREE && slot->database == database)
+			left += tell(slot->pid, slot->latch, terminate);
+	}
+	LWLockRelease(tdo_shared->lock);
+	return left;
+}
+
+bool
+tdo_database_has_process(Oid database, int pid)
+{
+	TdoDatabase *db;
+	bool		found;
+
+	LWLockAcquire(tdo_shared->lock, LW_SHARED);
+	db = database_lookup(database, false);
+	found = db != NULL && db->pid == pid;
+	for (int i = 0; i < tdo_shared->nslots && !found; i++)
+	{
+		TdoSlot    *slot = &tdo_shared->slots[i];
+
+		found = slot->state != TDO_SLOT_FREE && slot->database == database && slot->pid == pid;
+	}
+	LWLockRelease(tdo_shared->lock);
+	return found;
+}
+
+bool
+tdo_database_attach(TdoDatabase *db)
+{
+	bool		first;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	first = db->pid == 0 && db->holds == 0;
+	if (first)
+	{
+		db->state = TDO_DB_RUNNING;
+		db->pid = MyProcPid;
+		db->latch = MyLatch;
+	}
+	LWLockRelease(tdo_shared->lock);
+	return first;
+}
+
+void
+tdo_database_detach(TdoDatabase *db)
+{
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	if (db->pid == MyProcPid)
+	{
+		db->pid = 0;
+		db->latch = NULL;
+		db->watching = false;
+		if (tdo_shared->launcher_latch)
+			SetLatch(tdo_shared->launcher_latch);
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
+bool
+tdo_database_trouble_is_news(TdoDatabase *db, const char *version)
+{
+	bool		news;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	news = strncmp(db->trouble, version, TDO_VERSION_LEN - 1) != 0;
+	strlcpy(db->trouble, version, TDO_VERSION_LEN);
+	LWLockRelease(tdo_shared->lock);
+	return news;
 }
 
 /* -------------------------------------------------------------------- pools */

@@ -51,7 +51,13 @@ typedef struct TdoDatabase
 	int64		next_try_us;	/* monotonic */
 	pg_atomic_uint32 prepared;	/* an enqueue was prepared: look each second */
 	bool		watching;		/* the scheduler looks again soon anyway */
+	bool		executors_off;	/* the scheduler's triggerdo.executors is 0 */
 	bool		announced;		/* since the scheduler last looked for us */
+	int			holds;			/* statements that want the database free of
+								 * us; an entry with one stays, whatever its
+								 * state */
+	char		trouble[TDO_VERSION_LEN];	/* extension version that the log
+											 * has been told we cannot serve */
 } TdoDatabase;
 
 typedef enum TdoSlotState
@@ -167,6 +173,33 @@ extern bool tdo_database_is_served(const TdoDatabase *db, Oid database);
 
 /* from one state to another, if it is in the first and no scheduler is attached */
 extern bool tdo_database_change(TdoDatabase *db, TdoDbState from, TdoDbState to);
+
+/*
+ * Hold a database free of our processes, for a statement that finds them in its
+ * way: from here on none starts, and those there are leave at their next look.
+ * False when there is no room to remember it.  Each hold is released once.
+ */
+extern bool tdo_database_hold(Oid database);
+extern void tdo_database_release(Oid database);
+
+/* an unlocked look: who ends while it is held ends for the sake of the statement */
+extern bool tdo_database_is_held(const TdoDatabase *db);
+
+/* the same for who holds the lock */
+extern bool tdo_oid_is_held(Oid database);
+
+/* wake (or SIGTERM) our other processes there; gives how many are left */
+extern int	tdo_database_stop(Oid database, bool terminate);
+
+/* is this process one of ours, in that database? */
+extern bool tdo_database_has_process(Oid database, int pid);
+
+/* this process becomes the scheduler: false when there is one, or the database is held */
+extern bool tdo_database_attach(TdoDatabase *db);
+extern void tdo_database_detach(TdoDatabase *db);
+
+/* true when the log has not been told of this version of the extension yet */
+extern bool tdo_database_trouble_is_news(TdoDatabase *db, const char *version);
 
 /* is the pool known to wait for its next try? An unlocked look. */
 extern bool tdo_pool_is_backing_off(Oid database, Oid role);

@@ -56,6 +56,42 @@ tdo_slot_reserve(Oid database, Oid role, uint32 *generation)
 	return found;
 }
 
+/* the process is known by its pid before it connects, so that it can be stopped */
+bool
+tdo_slot_begin(int index, uint32 generation)
+{
+	TdoSlot    *slot = &tdo_shared->slots[index];
+	bool		ok = false;
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	if (slot->state == TDO_SLOT_STARTING && slot->generation == generation)
+	{
+		ok = !tdo_oid_is_held(slot->database);
+		if (ok)
+			slot->pid = MyProcPid;
+		else
+			slot->state = TDO_SLOT_FREE;
+	}
+	LWLockRelease(tdo_shared->lock);
+	return ok;
+}
+
+/* left in STARTING it tells the scheduler of a failed start, unless it was stopped */
+void
+tdo_slot_abandon(int index, uint32 generation)
+{
+	TdoSlot    *slot = &tdo_shared->slots[index];
+
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	if (slot->state == TDO_SLOT_STARTING && slot->generation == generation)
+	{
+		slot->pid = 0;
+		if (tdo_oid_is_held(slot->database))
+			slot->state = TDO_SLOT_FREE;
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
 bool
 tdo_slot_attach(int index, uint32 generation)
 {
@@ -64,7 +100,8 @@ tdo_slot_attach(int index, uint32 generation)
 	bool		ok = false;
 
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	if (slot->state == TDO_SLOT_STARTING && slot->generation == generation)
+	if (slot->state == TDO_SLOT_STARTING && slot->generation == generation &&
+		!tdo_oid_is_held(slot->database))
 	{
 		slot->pid = MyProcPid;
 		slot->latch = MyLatch;

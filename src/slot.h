@@ -16,8 +16,13 @@
 
 /* Slots. Each takes the lock itself. */
 extern int	tdo_slot_reserve(Oid database, Oid role, uint32 *generation);	/* -1: none free */
+extern bool tdo_slot_begin(int slot, uint32 generation);	/* before connecting;
+															 * false: given up, or
+															 * the database is held */
 extern bool tdo_slot_attach(int slot, uint32 generation);	/* false: given up
 															 * meanwhile */
+extern void tdo_slot_abandon(int slot, uint32 generation);	/* ended before it
+															 * attached */
 extern void tdo_slot_release(int slot, uint32 generation);	/* no-op when not ours
 															 * any more */
 extern bool tdo_slot_is_starting(int slot, uint32 generation);

@@ -26,8 +26,10 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "jit/jit.h"
@@ -52,6 +54,8 @@
 
 static TdoObjects objects;
 static bool objects_valid = false;
+static TdoMismatch mismatch;	/* why not; detail is NULL when there is no
+								 * extension */
 
 static const char *const family_names[] = {"run", "result", "attempt"};
 
@@ -94,33 +98,102 @@ tdo_store_init(void)
 	CacheRegisterRelcacheCallback(invalidate_relation, (Datum) 0);
 }
 
-static void
-find_extension(TdoObjects *o)
+/* false when there is none; *version gets its version */
+static bool
+find_extension(TdoObjects *o, char *version)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	bool		found;
 
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
 				F_NAMEEQ, CStringGetDatum(TDO_EXTENSION));
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	found = HeapTupleIsValid(tuple);
+	if (found)
 	{
 		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(rel), &isnull);
 
 		o->extension = form->oid;
 		o->extension_owner = form->extowner;
+		strlcpy(version, isnull ? "?" : TextDatumGetCString(value), TDO_VERSION_LEN);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* x.y.z as one number, or -1 */
+static int
+version_number(const char *version)
+{
+	int			x,
+				y,
+				z,
+				end;
+
+	if (sscanf(version, "%3d.%3d.%3d%n", &x, &y, &z, &end) != 3 || version[end] != '\0' ||
+		x < 0 || y < 0 || z < 0)
+		return -1;
+	return (x * 1000 + y) * 1000 + z;
+}
+
+/*
+ * The library is the server's, the SQL objects are the database's: after an
+ * upgrade of either they may not fit.  Tables of a layout that we do not know
+ * must not be touched.
+ */
+static bool
+is_served(const TdoObjects *o)
+{
+	int			version = version_number(mismatch.version);
+
+	if (version < 0 || version > version_number(TDO_VERSION))
+	{
+		mismatch.detail = "The library is older than the extension: it is of version " TDO_VERSION ".";
+		mismatch.hint = "Restart the server with the library of that version.";
+		return false;
+	}
+	if (version < version_number(TDO_OLDEST_SQL))
+	{
+		mismatch.detail = "The library is newer: it is of version " TDO_VERSION ".";
+		mismatch.hint = "Run ALTER EXTENSION triggerdo UPDATE.";
+		return false;
+	}
+	/* a schema of that name may be anybody's, when ours was renamed */
+	if (!OidIsValid(o->schema) ||
+		getExtensionOfObject(NamespaceRelationId, o->schema) != o->extension)
+	{
+		mismatch.detail = "Schema \"" TDO_PRIVATE_SCHEMA "\" is not the extension's.";
+		mismatch.hint = "If the extension's schema was renamed, give it its name back.";
+		return false;
+	}
+	return true;
 }
 
 static Oid
 our_relation(const TdoObjects *o, const char *name)
 {
 	return get_relname_relid(name, o->schema);
+}
+
+static void
+find_relations(TdoObjects *o)
+{
+	o->task = our_relation(o, "task");
+	o->task_pkey = our_relation(o, "task_pkey");
+	o->live = our_relation(o, "live");
+	o->live_pkey = our_relation(o, "live_pkey");
+	o->live_order = our_relation(o, "live_order");
+	o->timer = our_relation(o, "timer");
+	o->timer_pkey = our_relation(o, "timer_pkey");
+	o->timer_due = our_relation(o, "timer_due");
 }
 
 const TdoObjects *
@@ -132,21 +205,19 @@ tdo_objects_if_any(void)
 		return OidIsValid(objects.extension) ? &objects : NULL;
 
 	memset(&o, 0, sizeof(o));
+	mismatch.detail = NULL;
 	/* set first: an invalidation that arrives meanwhile must win */
 	objects_valid = true;
-	find_extension(&o);
-	if (OidIsValid(o.extension))
+	if (find_extension(&o, mismatch.version))
 	{
 		o.schema = get_namespace_oid(TDO_PRIVATE_SCHEMA, true);
-		o.task = our_relation(&o, "task");
-		o.task_pkey = our_relation(&o, "task_pkey");
-		o.live = our_relation(&o, "live");
-		o.live_pkey = our_relation(&o, "live_pkey");
-		o.live_order = our_relation(&o, "live_order");
-		o.timer = our_relation(&o, "timer");
-		o.timer_pkey = our_relation(&o, "timer_pkey");
-		o.timer_due = our_relation(&o, "timer_due");
-		/* half there: the install script is still running */
+		if (is_served(&o))
+			find_relations(&o);
+
+		/*
+		 * Half there, while the install script is running; or not served,
+		 * where no invalidation says that it is.
+		 */
 		if (!OidIsValid(o.timer_due))
 		{
 			o.extension = InvalidOid;
@@ -157,17 +228,42 @@ tdo_objects_if_any(void)
 	return OidIsValid(o.extension) ? &objects : NULL;
 }
 
+const TdoMismatch *
+tdo_objects_mismatch(void)
+{
+	if (tdo_objects_if_any() != NULL || mismatch.detail == NULL)
+		return NULL;
+	return &mismatch;
+}
+
 const TdoObjects *
 tdo_objects(void)
 {
 	const TdoObjects *o = tdo_objects_if_any();
 
-	if (o == NULL)
+	if (likely(o != NULL))
+		return o;
+	if (mismatch.detail != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"triggerdo\" is not installed in this database"),
-				 errhint("Run CREATE EXTENSION triggerdo.")));
-	return o;
+				 errmsg("triggerdo cannot serve version %s of its extension", mismatch.version),
+				 errdetail_internal("%s", mismatch.detail),
+				 errhint("%s", mismatch.hint)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension \"triggerdo\" is not installed in this database"),
+			 errhint("Run CREATE EXTENSION triggerdo.")));
+	return NULL;				/* not reached */
+}
+
+/* what is not served is not remembered, so there it takes no message */
+void
+tdo_objects_changed(void)
+{
+	const TdoObjects *o = tdo_objects_if_any();
+
+	if (o != NULL)
+		CacheInvalidateRelcacheByRelid(o->task);
 }
 
 /* ---------------------------------------------------------------- the door */

@@ -12,6 +12,8 @@
 
 #include "utils/uuid.h"
 
+#include "triggerdo.h"
+
 /* the tables whose children are day partitions */
 typedef enum TdoFamily
 {
@@ -36,11 +38,27 @@ typedef struct TdoObjects
 	Oid			timer_due;
 } TdoObjects;
 
-/* NULL when the extension is not in this database (needs a transaction) */
+/*
+ * NULL when the extension is not in this database, or not one that this library
+ * can serve (needs a transaction)
+ */
 extern const TdoObjects *tdo_objects_if_any(void);
 
 /* the same, ERROR when it is not */
 extern const TdoObjects *tdo_objects(void);
+
+/* why an extension that is there cannot be served; NULL when it can, or there is none */
+typedef struct TdoMismatch
+{
+	char		version[TDO_VERSION_LEN];	/* of the extension */
+	const char *detail;
+	const char *hint;
+} TdoMismatch;
+
+extern const TdoMismatch *tdo_objects_mismatch(void);
+
+/* at commit every session looks for the objects anew: the extension's version changes */
+extern void tdo_objects_changed(void);
 
 extern void tdo_store_init(void);	/* from _PG_init */
 

@@ -22,6 +22,7 @@
 #include "guc.h"
 #include "shmem.h"
 #include "store.h"
+#include "utility.h"
 #include "wake.h"
 
 PG_MODULE_MAGIC;
@@ -46,6 +47,8 @@ _PG_init(void)
 	tdo_shmem_init();
 	tdo_crash_init();
 	/* pg_upgrade must find nobody running tasks */
-	if (!IsBinaryUpgrade)
-		tdo_bgw_register_launcher();
+	if (IsBinaryUpgrade)
+		return;
+	tdo_utility_init();
+	tdo_bgw_register_launcher();
 }

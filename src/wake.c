@@ -23,7 +23,6 @@
 #include "storage/latch.h"
 
 #include "clock.h"
-#include "guc.h"
 #include "shmem.h"
 #include "slot.h"
 #include "wake.h"
@@ -177,6 +176,18 @@ wake_launcher(void)
 		SetLatch(latch);
 }
 
+/*
+ * The scheduler's word, not the setting: this session may have read it long ago, in
+ * a procedure that has been running since.
+ */
+static bool
+executors_are_off(void)
+{
+	TdoDatabase *db = my_database();
+
+	return db != NULL && db->executors_off;
+}
+
 static void
 send_request(const WakeRequest *r)
 {
@@ -194,7 +205,7 @@ send_request(const WakeRequest *r)
 			 * start one.  Not while it watches a busy pool anyway, waits for
 			 * the pool's next try, or may not start any.
 			 */
-			if (count.woken < r->count && tdo_executors > 0 &&
+			if (count.woken < r->count && !executors_are_off() &&
 				!tdo_pool_is_backing_off(MyDatabaseId, r->owner))
 				wake_scheduler(true);
 			break;
