@@ -29,6 +29,7 @@
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
@@ -450,6 +451,30 @@ tdo_partition_make(TdoFamily family, int day)
 }
 
 /* ------------------------------------------------------------------- others */
+
+static void
+lock_family(TdoFamily family)
+{
+	Oid			parent = our_relation(tdo_objects(), family_names[family]);
+
+	(void) find_all_inheritors(parent, AccessExclusiveLock, NULL);
+}
+
+void
+tdo_lock_tables(void)
+{
+	TdoObjects	o;
+
+	if (tdo_objects_if_any() == NULL)
+		return;
+	o = *tdo_objects();			/* waiting for a lock takes in invalidations */
+	LockRelationOid(o.task, AccessExclusiveLock);
+	lock_family(TDO_RUN);
+	LockRelationOid(o.live, AccessExclusiveLock);
+	LockRelationOid(o.timer, AccessExclusiveLock);
+	lock_family(TDO_RESULT);
+	lock_family(TDO_ATTEMPT);
+}
 
 bool
 tdo_any_prepared(void)

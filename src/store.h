@@ -62,6 +62,12 @@ extern void tdo_objects_changed(void);
 
 extern void tdo_store_init(void);	/* from _PG_init */
 
+/*
+ * ACCESS EXCLUSIVE on all our tables, in the order in which everybody takes them:
+ * DROP EXTENSION would go backwards, and deadlock with who enqueues
+ */
+extern void tdo_lock_tables(void);
+
 /* days since 1970-01-01 of an id, and of now */
 extern int	tdo_day_of(const pg_uuid_t *id);
 extern int	tdo_today(void);

@@ -381,6 +381,8 @@ make_way(const Wanted *w)
 	hold_and_stop(w->database);
 	if (w->update)
 		tdo_objects_changed();
+	else if (w->extension)
+		tdo_lock_tables();
 }
 
 static void

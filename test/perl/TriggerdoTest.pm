@@ -18,7 +18,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT_OK = qw(node setup_app poll wait_runs invariants_ok
-  app plpgsql_task pids all_final reload_with within);
+  app plpgsql_task pids all_final reload_with within extension_dir);
 
 # node(NAME, OPTION => VALUE...): a new server, running.
 #
@@ -170,6 +170,16 @@ sub reload_with
 	$node->safe_psql('postgres', "ALTER SYSTEM SET $_") foreach @settings;
 	$node->reload;
 	return;
+}
+
+# extension_dir(): where the server finds the control file and scripts of triggerdo.
+sub extension_dir
+{
+	my $conf = slurp_file($ENV{TEMP_CONFIG});
+	return "$1/extension" if $conf =~ /^extension_control_path = '([^:']+):/m;
+	my ($stage) = $conf =~ /^extension_destdir = '([^']+)'/m;
+	chomp(my $share = `$ENV{PG_CONFIG} --sharedir`);
+	return ($stage // '') . "$share/extension";
 }
 
 # within(SECONDS, NAME, CODE): one test, that CODE (a condition) comes true in
