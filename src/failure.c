@@ -163,14 +163,15 @@ tdo_failure_is_exhaustion(int sqlstate)
 bool
 tdo_failure_is_environment(int sqlstate)
 {
+	/* not 55000: that is what a task meets that deletes its own row of ours */
+	if (sqlstate == ERRCODE_OBJECT_IN_USE || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
+		return true;
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
 		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection exception */
 		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
 		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient
 														 * resources */
-		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object in use, lock
-														 * timeout */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
 			return true;

@@ -94,7 +94,25 @@ detach(int code, Datum arg)
 
 /* -------------------------------------------------------------- executors */
 
-/* why no executor can run for this role, or NULL; needs a transaction */
+static bool
+connections_allowed(void)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool		allowed = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		allowed = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
+		ReleaseSysCache(tuple);
+	}
+	return allowed;
+}
+
+/*
+ * Why no executor can run for this role, or NULL; needs a transaction.  The
+ * connection limits of roles and databases are PostgreSQL's to apply: 18, and
+ * the minor releases since 2025 of those before it, let background workers in.
+ */
 static const char *
 role_trouble(Oid role)
 {
@@ -110,6 +128,8 @@ role_trouble(Oid role)
 	else if (form->rolsuper && !tdo_allow_superuser_tasks)
 		trouble = "the owner is a superuser and triggerdo.allow_superuser_tasks is off";
 	ReleaseSysCache(tuple);
+	if (trouble == NULL && !connections_allowed())
+		trouble = "the database does not allow connections (ALLOW_CONNECTIONS)";
 	if (trouble == NULL &&
 		tdo_aclcheck_connect(MyDatabaseId, role) != ACLCHECK_OK)
 		trouble = "the owner's role has no CONNECT privilege on the database";

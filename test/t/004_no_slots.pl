@@ -1,7 +1,7 @@
-# Where no executor can run, runs stay queued: the reason is shown, said once, and
+# F16, F17, F30: Where no executor can run, runs stay queued: the reason is shown, said once, and
 # tried again with a back-off; when the obstacle goes, they are done.
 #
-# Red without: note_trouble(), backing_off() and role_trouble() (src/scheduler.c);
+# Red without: connections_allowed(), note_trouble(), backing_off() and role_trouble() (src/scheduler.c);
 # "news" in tdo_pool_trouble() (src/shmem.c); should_leave() (src/executor.c), for
 # a role that changes while its executor lives.
 
@@ -93,17 +93,17 @@ my $from = log_end();
 app($node, q{SELECT triggerdo.trigger_task('gated')});
 wait_runs($node, q{EXISTS (SELECT FROM triggerdo.workers WHERE run_id IS NOT NULL)});
 app($node, q{SELECT triggerdo.trigger_task('of-crowded')}, role => 'crowded');
-within(10, 'no slot: the reason is shown', sub { reason('crowded') =~ /max_worker_processes/ });
+within(10, 'F16: no slot: the reason is shown', sub { reason('crowded') =~ /max_worker_processes/ });
 app($node, q{SELECT pg_sleep(3)});		# what is watched is that nothing happens
-is(log_count(qr/triggerdo cannot run tasks of role "crowded"/, $from), 1, 'no slot: the log says it once');
+is(log_count(qr/triggerdo cannot run tasks of role "crowded"/, $from), 1, 'F16: no slot: the log says it once');
 is($node->safe_psql('postgres', q{SELECT status FROM triggerdo.runs WHERE task = 'of-crowded'}),
-	'QUEUED', 'no slot: the run stays queued');
+	'QUEUED', 'F16: no slot: the run stays queued');
 reload_with($node, "triggerdo.idle_timeout = '100ms'");
 app($node, 'INSERT INTO app.gate VALUES (true)');
 all_final($node);
-is(reason('crowded'), '', 'a slot is free: no reason is shown any more');
+is(reason('crowded'), '', 'F16: a slot is free: no reason is shown any more');
 is($node->safe_psql('postgres', q{SELECT status FROM triggerdo.runs WHERE task = 'of-crowded'}),
-	'COMPLETED', 'a slot is free: the run is done');
+	'COMPLETED', 'F16: a slot is free: the run is done');
 reload_with($node, "triggerdo.idle_timeout = '60s'");
 $node->append_conf('postgresql.conf', "max_worker_processes = 24");
 $node->restart;
@@ -111,22 +111,56 @@ $node->restart;
 # --------------------------------------------------------------- roles in trouble
 
 user('low');
-obstacle('low', 'no CONNECT', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; GRANT CONNECT ON DATABASE postgres TO app',
+obstacle('low', 'F17: no CONNECT', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; GRANT CONNECT ON DATABASE postgres TO app',
 	qr/CONNECT/, 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
 SKIP:
 {
 	skip 'an owner may be NOLOGIN from 17 on', 1 if $node->pg_version->major >= 17;
-	obstacle('low', 'NOLOGIN', 'ALTER ROLE low NOLOGIN', qr/NOLOGIN/, 'ALTER ROLE low LOGIN');
+	obstacle('low', 'F17: NOLOGIN', 'ALTER ROLE low NOLOGIN', qr/NOLOGIN/, 'ALTER ROLE low LOGIN');
 }
-obstacle('low', 'superuser', 'ALTER ROLE low SUPERUSER', qr/superuser/, 'ALTER ROLE low NOSUPERUSER');
+obstacle('low', 'F17: superuser', 'ALTER ROLE low SUPERUSER', qr/superuser/, 'ALTER ROLE low NOSUPERUSER');
 
-# PostgreSQL does not count background workers there
-$node->safe_psql('postgres', q{ALTER ROLE low CONNECTION LIMIT 0;
+# In another database, as nobody can log in here meanwhile
+$node->safe_psql('postgres', 'CREATE DATABASE closed');
+setup_app($node, 'closed');
+plpgsql_task($node, 'echo', '', database => 'closed');
+app($node, q{CALL triggerdo.trigger_and_wait('echo', '{}', NULL)}, database => 'closed');
+my $closed = $node->background_psql('closed');
+$node->safe_psql('postgres', q{ALTER DATABASE closed ALLOW_CONNECTIONS false;
 	SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'triggerdo executor'});
 within(10, 'no executor', sub { pids($node, 'executor') == 0 });
-$node->safe_psql('postgres', q{SELECT triggerdo.trigger_task('of-low')});
-all_final($node);
-$node->safe_psql('postgres', 'ALTER ROLE low CONNECTION LIMIT -1');
+$from = log_end();
+$closed->query_safe(q{SELECT count(triggerdo.trigger_task('echo')) FROM generate_series(1, 20)});
+within(10, 'F17: ALLOW_CONNECTIONS false: the reason is shown', sub { reason('app') =~ /ALLOW_CONNECTIONS/ });
+usleep(3_000_000);
+is(log_count(qr/triggerdo cannot run tasks of role "app"/, $from), 1, 'F17: ALLOW_CONNECTIONS false: the log says it once');
+is(log_count(qr/FATAL:  (?!terminating)/, $from), 0, 'F17: ALLOW_CONNECTIONS false: nothing tries in vain');
+is($closed->query_safe(q{SELECT status, attempt, count(*) FROM triggerdo.runs WHERE finished_at IS NULL GROUP BY 1, 2}),
+	'QUEUED|0|20', 'F17: ALLOW_CONNECTIONS false: the runs stay queued');
+$node->safe_psql('postgres', 'ALTER DATABASE closed ALLOW_CONNECTIONS true');
+all_final($node, 'closed');
+invariants_ok($node, 'in the closed database', 'closed');
+$closed->quit;
+$node->safe_psql('postgres', 'DROP DATABASE closed');
+
+# Connection limits are for sessions: 18, and the minor releases of the others since
+# 2025, neither count background workers nor refuse them. (An older one refuses them,
+# which is a start that failed, as any other.)
+foreach my $limited ('ROLE low', 'DATABASE postgres')
+{
+	my @sessions = map { $node->background_psql('postgres', extra_params => [ '-U', 'low' ]) } 1 .. 2;
+	$node->safe_psql('postgres', qq{ALTER $limited CONNECTION LIMIT 1;
+		SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'triggerdo executor'});
+	within(10, 'no executor', sub { pids($node, 'executor') == 0 });
+	my ($rc, $out, $err) = $node->psql('postgres', 'SELECT 1', extra_params => [ '-U', 'low' ]);
+	like($err, qr/too many connections/, "F17: ALTER $limited CONNECTION LIMIT: no session can be made");
+	$node->safe_psql('postgres', q{SELECT triggerdo.trigger_task('of-low')});
+	all_final($node);
+	is($node->safe_psql('postgres', q{SELECT DISTINCT status FROM triggerdo.runs WHERE task = 'of-low'}),
+		'COMPLETED', "F17: ALTER $limited CONNECTION LIMIT: runs are done nevertheless");
+	$node->safe_psql('postgres', "ALTER $limited CONNECTION LIMIT -1");
+	$_->quit foreach @sessions;
+}
 
 # the same while its executor lives
 foreach my $change ([ 'NOLOGIN', 'LOGIN' ], [ 'SUPERUSER', 'NOSUPERUSER' ])
@@ -145,19 +179,31 @@ foreach my $change ([ 'NOLOGIN', 'LOGIN' ], [ 'SUPERUSER', 'NOSUPERUSER' ])
 
 # a role that is gone: others go on
 user('gone');
-obstacle('gone', 'role to be dropped', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; GRANT CONNECT ON DATABASE postgres TO app, low',
+obstacle('gone', 'F30: role to be dropped', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; GRANT CONNECT ON DATABASE postgres TO app, low',
 	qr/CONNECT/, undef);
 $node->safe_psql('postgres', 'DROP OWNED BY gone; DROP ROLE gone');
 $node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
 # a new one of that name is another role
 $node->safe_psql('postgres', 'CREATE ROLE gone LOGIN; GRANT USAGE ON SCHEMA triggerdo TO gone');
 app($node, q{CALL triggerdo.trigger_and_wait('echo', '{}', NULL)});
-within(15, 'dropped role: the reason is shown', sub {
+within(15, 'F30: dropped role: the reason is shown', sub {
 	$node->safe_psql('postgres', q{SELECT count(*) FROM triggerdo.workers WHERE reason ~ 'does not exist'}) eq '1' });
 is($node->safe_psql('postgres', q{SELECT status, count(*) FROM triggerdo.runs WHERE task = 'of-gone' GROUP BY 1}),
-	'QUEUED|20', 'dropped role: its runs stay queued, also for a new role of that name');
+	'QUEUED|20', 'F30: dropped role: its runs stay queued, also for a new role of that name');
 is($node->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE triggerdo.cancel_run(run_id)) FROM triggerdo.runs WHERE task = 'of-gone'}),
-	'20', 'dropped role: a superuser can cancel them');
+	'20', 'F30: dropped role: a superuser can cancel them');
+
+# every place for sessions is taken: ours have places of their own
+$node->append_conf('postgresql.conf', 'max_connections = 6
+superuser_reserved_connections = 2');
+$node->restart;
+app($node, q{SELECT triggerdo.trigger_task('echo', delay => '1 s')});
+my @sessions = map { $node->background_psql('postgres', extra_params => [ '-U', 'app' ]) } 1 .. 4;
+my ($rc, $out, $err) = $node->psql('postgres', 'SELECT 1', extra_params => [ '-U', 'app' ]);
+like($err, qr/remaining connection slots|too many clients/, 'F17: max_connections: no session can be made');
+within(10, 'F17: max_connections: runs are done nevertheless', sub {
+	$node->safe_psql('postgres', q{SELECT count(*) FROM triggerdo.runs WHERE task = 'echo' AND finished_at IS NULL}) eq '0' });
+$_->quit foreach @sessions;
 invariants_ok($node, 'at the end');
 $node->stop;
 done_testing();

@@ -1,8 +1,8 @@
-# A commit wakes who has to work; a wake-up that nobody could send (COMMIT
+# F34: A commit wakes who has to work; a wake-up that nobody could send (COMMIT
 # PREPARED, a restart) is made good within a second.
 #
 # Red without: tdo_wake_queued() in tdo_enqueue() (src/transition.c); send_all()
-# and mark_prepared() (src/wake.c); the look at database->prepared in look(), and
+# and mark_prepared() (src/wake.c); the loop of subxact_callback() there; the look at database->prepared in look(), and
 # its being set in tdo_scheduler_main() (src/scheduler.c).
 
 use strict;
@@ -87,7 +87,33 @@ my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM triggerdo.runs')
 app($node, q{BEGIN; SELECT triggerdo.trigger_task('echo'); ROLLBACK});
 app($node, q{BEGIN; SAVEPOINT s; SELECT triggerdo.trigger_task('echo'); ROLLBACK TO s; COMMIT});
 is($node->safe_psql('postgres', 'SELECT count(*) FROM triggerdo.runs'),
-	$before, 'what was rolled back leaves nothing');
+	$before, 'F34: what was rolled back leaves nothing');
+
+# a long transaction: nothing before its commit, everything at once after it
+my $long = $node->background_psql('postgres');
+$long->query_safe(q{SET ROLE app; BEGIN; SELECT triggerdo.trigger_task('echo', metadata => '{"long": 1}')});
+$long->query_safe('SELECT pg_sleep(1.5)');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM triggerdo.runs WHERE metadata ? 'long'}),
+	'0', 'F34: a transaction enqueues and sleeps: nobody sees it');
+$began = time;
+$long->query_safe('COMMIT');
+wait_runs($node, q{EXISTS (SELECT FROM triggerdo.runs WHERE metadata ? 'long' AND status = 'COMPLETED')});
+cmp_ok(time - $began, '<', 1, 'F34: and at its commit its run starts');
+
+# what a subtransaction that is rolled back enqueued wakes nobody: the processes sleep
+# through its commit
+my $awake = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'triggerdo %'
+	AND backend_type <> 'triggerdo launcher' AND state_change > clock_timestamp() - interval '900 ms'};
+within(10, 'all of ours sleep', sub { $node->safe_psql('postgres', $awake) eq '0' });
+$long->query_safe(q{BEGIN; SAVEPOINT s; SELECT triggerdo.trigger_task('echo');
+	SELECT triggerdo.trigger_task('echo', delay => '1 hour'); ROLLBACK TO s; COMMIT});
+usleep(200_000);
+is($node->safe_psql('postgres', $awake), '0', 'F34: a rolled back subtransaction wakes nobody');
+$long->query_safe(q{BEGIN; SAVEPOINT s; SELECT triggerdo.trigger_task('echo'); RELEASE s; COMMIT});
+usleep(200_000);
+isnt($node->safe_psql('postgres', $awake), '0', 'F34: a released one does');
+all_final($node);
+$long->quit;
 
 # many, in many subtransactions: more wake requests than are kept
 app($node, q{DO $$ BEGIN
@@ -111,20 +137,20 @@ foreach my $n (1 .. 5)
 	# (also when the scheduler has looked in between, and had nothing to do)
 	usleep(300_000 * $n % 1_000_000);
 	is($node->safe_psql('postgres', "SELECT count(*) FROM triggerdo.runs WHERE metadata ->> 'p' = '$n'"),
-		'0', "prepared transaction $n is not seen");
+		'0', "F34: prepared transaction $n is not seen");
 	app($node, "COMMIT PREPARED 'p$n'");
 	my $begin = time;
 	wait_runs($node, "EXISTS (SELECT FROM triggerdo.runs WHERE metadata ->> 'p' = '$n' AND finished_at IS NOT NULL)");
 	push @took, time - $begin;
 }
-cmp_ok(median(@took), '<', 2, 'COMMIT PREPARED: picked up in ' . sprintf('%.1f s', median(@took)));
+cmp_ok(median(@took), '<', 2, 'F34: COMMIT PREPARED: picked up in ' . sprintf('%.1f s', median(@took)));
 cmp_ok((sort { $b <=> $a } @took)[0], '<', 4, 'at most in ' . sprintf('%.1f s', (sort { $b <=> $a } @took)[0]));
 
 $before = $node->safe_psql('postgres', 'SELECT count(*) FROM triggerdo.runs');
 app($node, q{BEGIN; SELECT triggerdo.trigger_task('echo'); PREPARE TRANSACTION 'r'});
 app($node, q{ROLLBACK PREPARED 'r'});
 is($node->safe_psql('postgres', 'SELECT count(*) FROM triggerdo.runs'),
-	$before, 'ROLLBACK PREPARED leaves nothing');
+	$before, 'F34: ROLLBACK PREPARED leaves nothing');
 
 invariants_ok($node, 'after two-phase commits');
 
@@ -147,7 +173,7 @@ foreach my $name ('over', 'late')
 	my $begin = time;
 	# (polled as a superuser: no session of app wakes anybody)
 	wait_runs($node, q{NOT EXISTS (SELECT FROM triggerdo.runs WHERE finished_at IS NULL)});
-	cmp_ok(time - $begin, '<', 4, "COMMIT PREPARED of \"$name\" after a restart is picked up");
+	cmp_ok(time - $begin, '<', 4, "F34: COMMIT PREPARED of \"$name\" after a restart is picked up");
 }
 is($node->safe_psql('postgres', q{SELECT count(*), min(status) FROM triggerdo.runs WHERE metadata ->> 'r' = '2'}),
 	'2|COMPLETED', 'and the runs are done');

@@ -43,7 +43,7 @@ $primary->wait_for_catchup($standby);
 
 is(scalar(pids($standby, 'launcher') + pids($standby, 'scheduler') + pids($standby, 'executor')),
 	0, 'F42: nothing of ours runs on a standby');
-is(app($standby, q{SELECT count(*), count(finished_at) FROM triggerdo.runs}), '102|1', 'F42: runs can be read');
+is(app($standby, q{SELECT count(*), count(finished_at) FROM triggerdo.runs}), '103|1', 'F42: runs can be read');
 is(app($standby, qq{SELECT triggerdo.run_result('$done'), triggerdo.wait_for_run('$done') ->> 'ok'}),
 	'{"x": 1}|true', 'F42: results too');
 is(app($standby, q{SELECT triggerdo.wait_for_run(run_id, '100 ms') IS NULL FROM triggerdo.runs WHERE task = 'long'}),
