@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "shmem.h"
 #include "slot.h"
+#include "store.h"
 #include "triggerdo.h"
 #include "wake.h"
 
@@ -243,6 +244,7 @@ tdo_sql_worker_rows(PG_FUNCTION_ARGS)
 	WorkerRow	w = {0};
 
 	tdo_require_shmem();
+	(void) tdo_objects();		/* another version's rows have other columns */
 	store = tdo_begin_rows(fcinfo, &tupdesc);
 	w.kind = "launcher";
 	w.pid = tdo_shared->launcher_pid;

@@ -75,6 +75,7 @@ scan_databases(bool want_all)
 	TableScanDesc scan;
 	HeapTuple	tuple;
 	List	   *allowed = NIL;
+	List	   *existing = NIL;
 	ListCell   *lc;
 
 	tdo_txn_begin();
@@ -85,6 +86,7 @@ scan_databases(bool want_all)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
+		existing = lappend_oid(existing, form->oid);
 		if (form->datallowconn && !form->datistemplate &&
 			form->datconnlimit != DATCONNLIMIT_INVALID_DB &&
 			tdo_database_listed(NameStr(form->datname)))
@@ -104,6 +106,8 @@ scan_databases(bool want_all)
 			db->state = TDO_DB_UNUSED;
 	}
 	LWLockRelease(tdo_shared->lock);
+	/* nobody else would: its scheduler has gone with it */
+	tdo_pools_keep_databases(existing);
 	if (want_all)
 	{
 		foreach(lc, allowed)

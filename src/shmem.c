@@ -454,6 +454,20 @@ tdo_pools_keep(Oid database, List *roles)
 	LWLockRelease(tdo_shared->lock);
 }
 
+void
+tdo_pools_keep_databases(List *databases)
+{
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < TDO_MAX_POOLS; i++)
+	{
+		TdoPool    *pool = &tdo_shared->pools[i];
+
+		if (OidIsValid(pool->database) && !list_member_oid(databases, pool->database))
+			memset(pool, 0, sizeof(*pool));
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
 bool
 tdo_pool_get(Oid database, Oid role, TdoPool *copy)
 {

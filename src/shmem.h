@@ -211,6 +211,9 @@ extern void tdo_pool_clear(Oid database, Oid role);
 
 /* forget the trouble of roles of the database that are not in the list (of oids) */
 extern void tdo_pools_keep(Oid database, List *roles);
+
+/* forget that of databases that are not in the list */
+extern void tdo_pools_keep_databases(List *databases);
 extern bool tdo_pool_get(Oid database, Oid role, TdoPool *copy);
 
 /* remember a run whose executor ends, and take one of a database; one too many is forgotten */

@@ -132,8 +132,7 @@ foreach my $sql (
 		"F41: refused in a transaction block: $sql")
 	  unless $sql =~ /RENAME/;
 }
-($before, my $now) = ($before, ours('work'));
-is($now, $before, 'F41: the refused statements ended none of our processes');
+is(ours('work'), $before, 'F41: the refused statements ended none of our processes');
 
 # ... nor does one that fails because somebody is connected
 my $session = $node->background_psql('work');
@@ -170,8 +169,6 @@ finish('SET TABLESPACE', 'work');
 load('work');
 passes('CREATE DATABASE copy TEMPLATE work');
 within(5, 'F41: a copy of a database with the extension is found at once', sub {
-	my ($rc, $out) = $node->psql('postgres',
-		q{SELECT count(*) FROM triggerdo.workers WHERE database = 'copy'}) ;
 	return pids($node, 'scheduler', q{datname = 'copy'}) == 1 });
 passes('DROP DATABASE copy');
 finish('TEMPLATE', 'work');
@@ -186,11 +183,20 @@ like($err, qr/prepared transaction/, 'F41: refused because of a prepared transac
 app($node, q{COMMIT PREPARED 'p'}, database => 'work');
 finish('refused late', 'work');
 
+# (with start trouble, which is to be forgotten with the database)
 load('work');
-passes('DROP DATABASE work');
+$node->safe_psql('work', q{CREATE ROLE low LOGIN; GRANT USAGE ON SCHEMA triggerdo TO low; CREATE SCHEMA low AUTHORIZATION low});
+plpgsql_task($node, 'never', '', role => 'low', database => 'work');
+$node->safe_psql('work', q{REVOKE CONNECT ON DATABASE work FROM PUBLIC; SELECT triggerdo.trigger_task('never')});
+within(5, 'start trouble', sub { $node->safe_psql('work',
+	q{SELECT count(*) FROM triggerdo.workers WHERE reason IS NOT NULL AND role = 'low'}) eq '1' });
+# (as a role that could not end a superuser's process by FORCE)
+passes('DROP DATABASE work WITH (FORCE)');
 $node->safe_psql('postgres', 'CREATE DATABASE work OWNER master');
 %total = ();
 prepare('work');
+within(3, 'F41: nothing is remembered of a database that is gone', sub { $node->safe_psql('work',
+	q{SELECT count(*) FROM triggerdo.workers WHERE database IS NULL AND kind <> 'launcher'}) eq '0' });
 load('work');
 $session = $node->background_psql('work');
 $session->query_safe('SELECT 1');
