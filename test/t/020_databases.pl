@@ -5,7 +5,7 @@
 # Red without: hold_and_stop() in make_way() (src/utility.c): each statement waits
 # 5 s and fails; wait_for_others() there and tdo_owns_database() in want_*(), for
 # the refused; "holds == 0" in tdo_database_attach() and tdo_database_change()
-# (src/shmem.c), for the sweep; tdo_database_is_held() in leave_slot()
+# (src/shmem.c), for the sweep; tdo_database_is_held() in note_ended()
 # (src/executor.c), for the count of crashes; "announced" in after().
 
 use strict;
