@@ -1,4 +1,4 @@
--- Part 20: tables (once). src/rows.h and src/task.h name these columns by number:
+-- Part 20: tables (once). src/rows.c, src/task.c and src/origin.c name these columns by number:
 -- columns are only ever appended, and by the same change that extends the C side.
 --
 -- The run family (run, result, attempt) is keyed by run_id, a UUID version 7,
@@ -74,6 +74,26 @@ CREATE TABLE _triggerdo.attempt (       -- one row per attempt that failed and w
     error       jsonb NOT NULL
 ) PARTITION BY RANGE (run_id);
 
+-- The names of the roles whose oids are in the rows, so that a restore elsewhere
+-- can tell whose they are (src/origin.c). No unique key: a role met first by two
+-- sessions at once gets two rows, of which one goes later.
+CREATE TABLE _triggerdo.role (
+    role        oid NOT NULL,           -- 12000 to 16383: not known to this server
+    name        name NOT NULL,          -- '': not known
+    target      oid                     -- within resume(): the role to be bound to
+);
+CREATE INDEX role_oid ON _triggerdo.role (role);
+
+-- One row from the first definition on: where the oids above are true, and
+-- whether anything may run. Never dumped; see src/origin.c.
+CREATE TABLE _triggerdo.origin (
+    system_identifier int8 NOT NULL,    -- pg_control_system()'s
+    database    oid NOT NULL,
+    restored    int8 NOT NULL,          -- the mark of the server's last restore from a backup; 0: none
+    paused_at   timestamptz,            -- NULL: not paused
+    reason      text
+);
+
 -- One narrow row per run that is not final; deleted in the commit that writes
 -- result. vacuum_truncate off: the exclusive lock would hold up every enqueue.
 CREATE TABLE _triggerdo.live (
@@ -101,5 +121,7 @@ ALTER TABLE _triggerdo.task ENABLE ROW LEVEL SECURITY;
 ALTER TABLE _triggerdo.run ENABLE ROW LEVEL SECURITY;
 ALTER TABLE _triggerdo.result ENABLE ROW LEVEL SECURITY;
 ALTER TABLE _triggerdo.attempt ENABLE ROW LEVEL SECURITY;
+ALTER TABLE _triggerdo.role ENABLE ROW LEVEL SECURITY;
+ALTER TABLE _triggerdo.origin ENABLE ROW LEVEL SECURITY;
 ALTER TABLE _triggerdo.live ENABLE ROW LEVEL SECURITY;
 ALTER TABLE _triggerdo.timer ENABLE ROW LEVEL SECURITY;

@@ -21,6 +21,15 @@ CREATE OR REPLACE FUNCTION _triggerdo.max_attempts(of_run int, retry jsonb)
     RETURNS int LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'tdo_sql_max_attempts';
 
+-- The role's name; in rows that were loaded from a dump, the one it had there.
+CREATE OR REPLACE FUNCTION _triggerdo.role_name(role oid)
+    RETURNS name LANGUAGE c STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'tdo_sql_role_name';
+
+CREATE OR REPLACE FUNCTION _triggerdo.is_paused()
+    RETURNS bool LANGUAGE c STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'tdo_sql_is_paused';
+
 CREATE OR REPLACE FUNCTION _triggerdo.worker_rows()
     RETURNS TABLE (kind text, pid int, database oid, role oid, state text, run_id uuid,
                    since timestamptz, runs_done int8, reason text, next_try timestamptz)
@@ -50,6 +59,13 @@ AS $$
     SELECT 'a live row has its run, with the same owner', l.run_id::text
       FROM _triggerdo.live l LEFT JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
      WHERE r.owner IS DISTINCT FROM l.owner
+    UNION ALL
+    SELECT 'the roles of tasks and runs are on the map', x.role::text
+      FROM (SELECT t.owner AS role FROM _triggerdo.task t
+            UNION ALL SELECT l.owner FROM _triggerdo.live l
+            UNION ALL SELECT r.owner FROM _triggerdo.run r
+            UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) x.role)
     UNION ALL
     SELECT 'a result has its run', s.run_id::text
       FROM _triggerdo.result s

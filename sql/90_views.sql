@@ -4,7 +4,7 @@
 
 CREATE OR REPLACE VIEW triggerdo.tasks WITH (security_barrier) AS
 SELECT t.id,
-       pg_catalog.pg_get_userbyid(t.owner) AS owner,
+       _triggerdo.role_name(t.owner) AS owner,
        CASE t.kind WHEN 'f' THEN 'function' WHEN 'p' THEN 'procedure' ELSE 'command' END AS kind,
        CASE WHEN t.command IS NULL
             THEN pg_catalog.quote_ident(t.run_schema) OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||)
@@ -39,8 +39,8 @@ SELECT r.run_id, r.task,
        CASE WHEN s.run_id IS NOT NULL THEN r.delayed_until
             ELSE coalesce(tm.due, r.delayed_until) END AS delayed_until,
        r.expires_at, r.parent_run_id, r.root_run_id, r.batch_id, r.schedule_id, r.idempotency_key, r.replay_of,
-       pg_catalog.pg_get_userbyid(r.triggered_by) AS triggered_by,
-       pg_catalog.pg_get_userbyid(r.owner) AS owner,
+       _triggerdo.role_name(r.triggered_by) AS triggered_by,
+       _triggerdo.role_name(r.owner) AS owner,
        s.finished_at OPERATOR(pg_catalog.-) s.started_at AS duration
   FROM _triggerdo.run r
   LEFT JOIN _triggerdo.result s ON s.run_id OPERATOR(pg_catalog.=) r.run_id
@@ -69,7 +69,10 @@ SELECT x.run_id, x.task, x.attempt, x.status, x.started_at, x.finished_at, x.ret
  WHERE _triggerdo.may_read(x.owner, x.triggered_by);
 
 CREATE OR REPLACE VIEW triggerdo.workers WITH (security_barrier) AS
-SELECT w.kind, w.pid, d.datname AS database, pg_catalog.pg_get_userbyid(w.role) AS role,
+SELECT w.kind, w.pid, d.datname AS database, 
+       -- (an oid of this server, also where this database's rows are not bound)
+       CASE WHEN w.role OPERATOR(pg_catalog.>=) 12000::oid AND w.role OPERATOR(pg_catalog.<) 16384::oid
+            THEN _triggerdo.role_name(w.role) ELSE pg_catalog.pg_get_userbyid(w.role) END AS role,
        w.state, w.run_id, w.since, w.runs_done, w.reason, w.next_try
   FROM _triggerdo.worker_rows() w
   LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) w.database
@@ -81,7 +84,8 @@ SELECT x.task,
        count(*) FILTER (WHERE x.status OPERATOR(pg_catalog.=) 'DELAYED') AS delayed,
        count(*) FILTER (WHERE x.status IN ('DEQUEUED', 'EXECUTING')) AS executing,
        count(*) FILTER (WHERE x.failed OPERATOR(pg_catalog.>) 0) AS retrying,
-       min(x.queued_at) AS oldest_queued_at
+       min(x.queued_at) AS oldest_queued_at,
+       _triggerdo.is_paused() AS paused
   FROM (SELECT r.task, l.attempt AS failed,
                _triggerdo.derive_status(l.run_id, NULL, l.state, l.attempt) AS status,
                CASE WHEN l.state OPERATOR(pg_catalog.=) 'q'

@@ -149,14 +149,26 @@ COMMENT ON VIEW triggerdo.attempts IS
 
 COMMENT ON VIEW triggerdo.workers IS
 'The launcher, the schedulers, the executors of roles that the current user is a member of, and why a role''s executors cannot start. '
-'kind: launcher, scheduler, executor. state: running, not running; starting, idle, busy, leaving; cannot start. '
+'kind: launcher, scheduler, executor. state: running, not running, paused; starting, idle, busy, leaving; cannot start. '
 'run_id: being called now. since: of the state, or of the run. runs_done: by this executor. '
-'reason, next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
+'reason: of "paused" and "cannot start", next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
 'All databases of the server are shown. Errors: 55000 where triggerdo was not preloaded.';
 
 COMMENT ON VIEW triggerdo.stats IS
 'Runs that are not final, counted by task: queued, delayed, executing (DEQUEUED ones too), '
-'retrying (those with a failed attempt, in any of these states), and the oldest queued_at. Counts the rows when read.';
+'retrying (those with a failed attempt, in any of these states), and the oldest queued_at. paused: nothing begins in this database (triggerdo.workers has the reason). Counts the rows when read.';
+
+COMMENT ON FUNCTION triggerdo.pause() IS
+'Lets nothing begin in this database from its commit on: executors finish what they have in hand and end, timers do not fire; '
+'enqueues work and wait. Lasts until resume(), also over a restart. true: it was not paused before. '
+'For superusers: 42501. Rolled back: nothing happened.';
+
+COMMENT ON FUNCTION triggerdo.resume() IS
+'Lets a database go on that was paused by pause(), or by itself because it is a copy: restored from a dump or a backup, '
+'made with TEMPLATE, upgraded. What was loaded from a dump is bound to this server''s roles by their names; '
+'rows of roles that it lacks stay as they are (WARNING) until CREATE ROLE and another resume(); waiting runs without payload are forgotten, '
+'runs without their place in the queue are CANCELED (NOTICE). true: the database was paused. '
+'For superusers: 42501; 25001 above READ COMMITTED.';
 
 COMMENT ON FUNCTION triggerdo.check_invariants() IS
 'What does not hold of the tables: no row when all is well, else invariant and the run. Reads everything, so it takes time. '

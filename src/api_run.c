@@ -31,6 +31,7 @@
 #include "failure.h"
 #include "guc.h"
 #include "json.h"
+#include "origin.h"
 #include "ready.h"
 #include "shmem.h"
 #include "slot.h"
@@ -262,6 +263,7 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 	(void) tdo_objects();
 	if (!tdo_run_get(id, &run))
 		no_such_run(id);
+	tdo_origin_require_bound();
 	if (run.owner != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -28,6 +28,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "json.h"
+#include "origin.h"
 #include "retry.h"
 #include "task.h"
 #include "toplevel.h"
@@ -248,6 +249,7 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	task.created_at = task.updated_at = now;
 
 	tdo_task_lock_definitions();
+	tdo_origin_settle();
 	exists = tdo_task_get(task.id, &old);
 	if (exists)
 	{
@@ -278,6 +280,7 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 				 errmsg("option \"ownCommits\" is for procedures"),
 				 errhint("A function cannot commit, and a command always may.")));
 
+	tdo_role_remember(task.owner);
 	if (exists)
 		tdo_task_update(&task);
 	else

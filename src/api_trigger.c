@@ -28,6 +28,7 @@
 #include "clock.h"
 #include "execute.h"
 #include "json.h"
+#include "origin.h"
 #include "shmem.h"
 #include "task.h"
 #include "transition.h"
@@ -82,11 +83,18 @@ get_task(const char *id, TdoTask *task)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("task \"%s\" does not exist", id),
 				 errhint("Define it with triggerdo.define_task().")));
+	tdo_origin_require_bound();
 	if (!tdo_may_act_as(task->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for task \"%s\"", id),
 				 errhint("Its owner may trigger it, and roles that are members of its owner.")));
+	if (tdo_role_is_missing(task->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("role \"%s\", which owns task \"%s\", does not exist on this server",
+						tdo_role_name(task->owner), id),
+				 errhint("CREATE ROLE, and call triggerdo.resume().")));
 }
 
 static void

@@ -24,6 +24,7 @@
 #include "api.h"
 #include "clock.h"
 #include "compat.h"
+#include "origin.h"
 #include "shmem.h"
 #include "slot.h"
 #include "store.h"
@@ -68,6 +69,9 @@ tdo_begin_rows(FunctionCallInfo fcinfo, TupleDesc *tupdesc)
 bool
 tdo_may_act_as(Oid role)
 {
+	/* until the rows are bound, an oid in them is another server's */
+	if (tdo_origin()->standing == TDO_UNBOUND)
+		return superuser();
 	return has_privs_of_role(GetUserId(), role);
 }
 
@@ -76,6 +80,8 @@ tdo_may_read(Oid owner, Oid triggered_by)
 {
 	Oid			user = GetUserId();
 
+	if (unlikely(tdo_origin()->standing == TDO_UNBOUND))
+		return superuser();
 	return (OidIsValid(owner) && has_privs_of_role(user, owner)) ||
 		(OidIsValid(triggered_by) && has_privs_of_role(user, triggered_by));
 }
@@ -254,6 +260,7 @@ tdo_sql_worker_rows(PG_FUNCTION_ARGS)
 	for (int i = 0; i < TDO_MAX_DATABASES; i++)
 	{
 		const TdoDatabase *db = &tdo_shared->databases[i];
+		char		paused[sizeof(db->paused)];
 
 		if (db->state != TDO_DB_WANTED && db->state != TDO_DB_RUNNING)
 			continue;
@@ -262,6 +269,17 @@ tdo_sql_worker_rows(PG_FUNCTION_ARGS)
 		w.pid = db->pid;
 		w.database = db->database;
 		w.state = db->pid ? "running" : "starting";
+		if (db->database == MyDatabaseId)
+			w.reason = tdo_origin_pause_reason();
+		else
+		{
+			LWLockAcquire(tdo_shared->lock, LW_SHARED);
+			strlcpy(paused, db->paused, sizeof(paused));
+			LWLockRelease(tdo_shared->lock);
+			w.reason = paused[0] != '\0' ? paused : NULL;
+		}
+		if (w.reason)
+			w.state = "paused";
 		put_worker(store, tupdesc, &w);
 	}
 	for (int i = 0; i < tdo_shared->nslots; i++)

@@ -41,6 +41,7 @@
 #include "durable.h"
 #include "execute.h"
 #include "guc.h"
+#include "origin.h"
 #include "ready.h"
 #include "session.h"
 #include "slot.h"
@@ -321,7 +322,8 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	BatchEnd	end;
 
 	tdo_txn_begin();
-	if (!tdo_session_still_fits() || tdo_objects_if_any() == NULL)
+	if (!tdo_session_still_fits() || tdo_objects_if_any() == NULL ||
+		tdo_origin()->standing != TDO_RUNNING)
 	{
 		tdo_txn_commit();
 		return BATCH_GONE;

@@ -36,6 +36,7 @@
 #include "crash.h"
 #include "failure.h"
 #include "guc.h"
+#include "origin.h"
 #include "ready.h"
 #include "rows.h"
 #include "scheduler.h"
@@ -120,6 +121,8 @@ role_trouble(Oid role)
 	Form_pg_authid form;
 	const char *trouble = NULL;
 
+	if (tdo_role_is_missing(role))
+		return "no role of this name: CREATE ROLE, and call triggerdo.resume()";
 	if (!HeapTupleIsValid(tuple))
 		return "the owner's role does not exist any more";
 	form = (Form_pg_authid) GETSTRUCT(tuple);
@@ -152,8 +155,7 @@ note_trouble(Oid role, const char *reason, bool count)
 	if (tdo_pool_trouble(MyDatabaseId, role, tdo_monotonic_us() + pause_ms * 1000, failures, reason))
 		ereport(LOG,
 				(errmsg("triggerdo cannot run tasks of role \"%s\": %s",
-						GetUserNameFromId(role, true) ? GetUserNameFromId(role, true) : "?",
-						reason),
+						tdo_role_name(role), reason),
 				 errdetail("Its runs stay queued; triggerdo.workers shows the reason.")));
 }
 
@@ -356,6 +358,34 @@ say_mismatch(void)
 			 errhint("%s", m->hint)));
 }
 
+/*
+ * May anything begin here?  Says so once when that has changed.  An empty
+ * database is not paused, and may be one that a restore has just begun to fill:
+ * nothing happens in it before its first definition.
+ */
+static bool
+may_begin(void)
+{
+	const char *reason;
+
+	tdo_origin_note();
+	reason = tdo_origin_pause_reason();
+	if (tdo_database_set_paused(database, reason))
+	{
+		if (reason)
+			ereport(LOG,
+					(errmsg("triggerdo is paused in database \"%s\": %s",
+							get_database_name(MyDatabaseId), reason),
+					 errhint("SELECT triggerdo.resume() lets it go on.")));
+		else
+			ereport(LOG,
+					(errmsg("triggerdo goes on in database \"%s\"",
+							get_database_name(MyDatabaseId))));
+	}
+	tdo_roles_follow();
+	return tdo_origin()->standing == TDO_RUNNING;
+}
+
 /* one look at the tables; gives the milliseconds to sleep, or -1 to leave */
 static long
 look(void)
@@ -365,7 +395,8 @@ look(void)
 	List	   *owners;
 	ListCell   *lc;
 	long		sleep_ms = MAX_SLEEP_MS;
-	int			fired;
+	int			fired = 0;
+	bool		running;
 	bool		watching = false;
 
 	tdo_txn_begin();
@@ -381,11 +412,17 @@ look(void)
 		(void) tdo_database_trouble_is_news(database, "");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	now = tdo_now();
-	see_to_the_ended();
-	fired = tdo_timers_fire(now, TIMERS_AT_ONCE);
-	if (fired == TIMERS_AT_ONCE)
-		sleep_ms = 0;
-	keep_partitions_ahead();
+	running = may_begin();
+	if (running)
+	{
+		see_to_the_ended();
+		fired = tdo_timers_fire(now, TIMERS_AT_ONCE);
+		if (fired == TIMERS_AT_ONCE)
+			sleep_ms = 0;
+	}
+	/* enqueues go on while it is paused; a restore brings its own */
+	if (tdo_origin()->standing != TDO_UNBOUND)
+		keep_partitions_ahead();
 	if (pg_atomic_read_u32(&database->prepared) != 0)
 	{
 		/* cleared before the look: a PREPARE after it sets it again */
@@ -406,7 +443,7 @@ look(void)
 	tdo_txn_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	look_after_starting();
-	next = tdo_timer_next();
+	next = running ? tdo_timer_next() : 0;
 	if (next == 0 || next > now || fired > 0)
 		held_pause_ms = 10;
 	else
@@ -415,7 +452,7 @@ look(void)
 		next = now + held_pause_ms * 1000;
 		held_pause_ms = Min(held_pause_ms * 2, 1000);
 	}
-	owners = tdo_ready_owners();
+	owners = running ? tdo_ready_owners() : NIL;
 	foreach(lc, owners)
 	{
 		if (look_after_owner(lfirst_oid(lc), &sleep_ms))
@@ -494,6 +531,7 @@ tdo_scheduler_main(Datum main_arg)
 	/* an enqueue may have been prepared before a restart */
 	pg_atomic_write_u32(&database->prepared, 1);
 
+	tdo_roles_watch();
 	pgstat_report_appname("triggerdo scheduler");
 	wait_event_main = tdo_wait_event("TriggerdoSchedulerMain");
 	loop_context = AllocSetContextCreate(TopMemoryContext, "triggerdo scheduler",

@@ -142,6 +142,7 @@ database_lookup(Oid database, bool make)
 	unused->announced = false;
 	unused->watching = false;
 	unused->executors_off = false;
+	unused->paused[0] = '\0';
 	unused->failures = 0;
 	unused->next_try_us = 0;
 	unused->trouble[0] = '\0';
@@ -203,6 +204,21 @@ tdo_database_leave(TdoDatabase *db)
 	}
 	LWLockRelease(tdo_shared->lock);
 	return leave;
+}
+
+bool
+tdo_database_set_paused(TdoDatabase *db, const char *reason)
+{
+	char		now[sizeof(db->paused)];
+	bool		news;
+
+	strlcpy(now, reason ? reason : "", sizeof(now));
+	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
+	news = strcmp(db->paused, now) != 0;
+	if (news)
+		memcpy(db->paused, now, sizeof(now));
+	LWLockRelease(tdo_shared->lock);
+	return news;
 }
 
 bool

@@ -58,6 +58,7 @@ typedef struct TdoDatabase
 								 * state */
 	char		trouble[TDO_VERSION_LEN];	/* extension version that the log
 											 * has been told we cannot serve */
+	char		paused[160];	/* why nothing begins there; empty: it does */
 } TdoDatabase;
 
 typedef enum TdoSlotState
@@ -170,6 +171,9 @@ extern bool tdo_database_leave(TdoDatabase *db);
 
 /* is this still the database's entry, and is it to have a scheduler? */
 extern bool tdo_database_is_served(const TdoDatabase *db, Oid database);
+
+/* why nothing begins there, or NULL; true when that is news */
+extern bool tdo_database_set_paused(TdoDatabase *db, const char *reason);
 
 /* from one state to another, if it is in the first and no scheduler is attached */
 extern bool tdo_database_change(TdoDatabase *db, TdoDbState from, TdoDbState to);

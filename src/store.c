@@ -31,6 +31,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "jit/jit.h"
@@ -87,7 +88,7 @@ static void
 invalidate_relation(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == objects.task || relid == objects.live ||
-		relid == objects.timer)
+		relid == objects.timer || relid == objects.role)
 		objects_valid = false;
 }
 
@@ -187,8 +188,12 @@ our_relation(const TdoObjects *o, const char *name)
 static void
 find_relations(TdoObjects *o)
 {
+	o->run = our_relation(o, "run");
 	o->task = our_relation(o, "task");
 	o->task_pkey = our_relation(o, "task_pkey");
+	o->origin = our_relation(o, "origin");
+	o->role = our_relation(o, "role");
+	o->role_oid = our_relation(o, "role_oid");
 	o->live = our_relation(o, "live");
 	o->live_pkey = our_relation(o, "live_pkey");
 	o->live_order = our_relation(o, "live_order");
@@ -415,9 +420,12 @@ make_day(int day)
 	PG_TRY();
 	{
 		SPI_connect();
-		make_one(TDO_RUN, day);
-		make_one(TDO_RESULT, day);
-		make_one(TDO_ATTEMPT, day);
+		/* (a restore may have left one of the three out) */
+		for (TdoFamily family = TDO_RUN; family <= TDO_ATTEMPT; family++)
+		{
+			if (!OidIsValid(tdo_partition(family, day)))
+				make_one(family, day);
+		}
 		SPI_finish();
 	}
 	PG_FINALLY();
@@ -498,4 +506,88 @@ tdo_any_prepared(void)
 	}
 	PG_END_TRY();
 	return found;
+}
+
+/* -------------------------------------------------------- binding a copy (resume) */
+
+/* a statement of one row and column, for its effect and its number */
+static int64
+run_fixed(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	Door		door;
+	volatile int64 n = 0;
+
+	door_enter(&door, false);
+	/* these read whole tables, once */
+	enable_seqscan = true;
+	enable_sort = true;
+	PG_TRY();
+	{
+		bool		isnull;
+		Datum		d;
+
+		SPI_connect();
+		if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != SPI_OK_SELECT ||
+			SPI_processed != 1)
+			elog(ERROR, "unexpected result of \"%s\"", sql);	/* can't happen */
+		d = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		n = isnull ? 0 : DatumGetInt64(d);
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		door_leave(&door);
+	}
+	PG_END_TRY();
+	CommandCounterIncrement();
+	return n;
+}
+
+void
+tdo_bind_roles(bool loaded)
+{
+	Oid			type = BOOLOID;
+	Datum		value = BoolGetDatum(loaded);
+
+	(void) run_fixed("SELECT " TDO_PRIVATE_SCHEMA ".bind_roles($1)", 1, &type, &value);
+}
+
+int64
+tdo_forget_orphans(void)
+{
+	return run_fixed("SELECT " TDO_PRIVATE_SCHEMA ".forget_orphans()", 0, NULL, NULL);
+}
+
+/* a run's day may lack the partition of its result */
+static void
+complete_days(void)
+{
+	List	   *children = find_inheritance_children(tdo_objects()->run, AccessShareLock);
+	ListCell   *lc;
+
+	foreach(lc, children)
+	{
+		const char *name = get_rel_name(lfirst_oid(lc));
+		int			year,
+					month,
+					mday;
+
+		if (name && sscanf(name, "run_%4d%2d%2d", &year, &month, &mday) == 3)
+		{
+			int			day = date2j(year, month, mday) - UNIX_EPOCH_JDATE;
+
+			(void) tdo_partition_make(TDO_RESULT, day);
+			(void) tdo_partition_make(TDO_ATTEMPT, day);
+		}
+	}
+}
+
+int64
+tdo_end_unrestored(void)
+{
+	Oid			type = TIMESTAMPTZOID;
+	Datum		value = TimestampTzGetDatum(tdo_now());
+
+	complete_days();
+	return run_fixed("SELECT " TDO_PRIVATE_SCHEMA ".end_unrestored($1)", 1, &type, &value);
 }

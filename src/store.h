@@ -28,6 +28,7 @@ typedef struct TdoObjects
 	Oid			extension;
 	Oid			extension_owner;
 	Oid			schema;			/* _triggerdo */
+	Oid			run;			/* the parent */
 	Oid			task;
 	Oid			task_pkey;
 	Oid			live;
@@ -36,6 +37,9 @@ typedef struct TdoObjects
 	Oid			timer;
 	Oid			timer_pkey;
 	Oid			timer_due;
+	Oid			origin;
+	Oid			role;
+	Oid			role_oid;
 } TdoObjects;
 
 /*
@@ -77,6 +81,19 @@ extern Oid	tdo_partition(TdoFamily family, int day);
 
 /* the same, made when missing; takes our own lock until commit if it has to */
 extern Oid	tdo_partition_make(TdoFamily family, int day);
+
+/*
+ * Give the rows of a copy to the roles of this server that have their names:
+ * all rows when they were loaded from a dump, otherwise those that found none
+ * before.
+ */
+extern void tdo_bind_roles(bool loaded);
+
+/* what was loaded without its run is forgotten; how many runs were waiting */
+extern int64 tdo_forget_orphans(void);
+
+/* runs that were loaded without what tells their state are ended; how many */
+extern int64 tdo_end_unrestored(void);
 
 /* is some transaction of this database prepared? */
 extern bool tdo_any_prepared(void);

@@ -23,6 +23,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "limits.h"
+#include "origin.h"
 #include "slot.h"
 #include "transition.h"
 #include "triggerdo.h"
@@ -60,6 +61,8 @@ tdo_enqueue(const TdoEnqueue *e)
 	run.payload = e->payload;
 	run.metadata = e->metadata;
 	tdo_limit_run(&run);
+	tdo_role_remember(run.owner);
+	tdo_role_remember(run.triggered_by);
 	tdo_run_insert(&run);
 
 	live.run_id = run.run_id;

@@ -20,6 +20,7 @@
 #include "crash.h"
 #include "execute.h"
 #include "guc.h"
+#include "origin.h"
 #include "shmem.h"
 #include "store.h"
 #include "utility.h"
@@ -37,6 +38,7 @@ _PG_init(void)
 	tdo_wake_init();
 	tdo_store_init();
 	tdo_execute_init();
+	tdo_origin_init(process_shared_preload_libraries_in_progress);
 
 	/*
 	 * loaded late there is no shared memory to be had: functions that need it

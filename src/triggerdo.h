@@ -44,6 +44,12 @@
 /* condition variables that waiters for a run's end are spread over */
 #define TDO_WAIT_BUCKETS		64
 
+/*
+ * From here up to FirstNormalObjectId: oids under which the rows of roles wait
+ * that a copy's server does not have.  The number is in sql/81_pause.sql, too.
+ */
+#define TDO_MISSING_ROLE_MIN	12000
+
 /* _triggerdo.live.state */
 #define TDO_LIVE_QUEUED			'q'
 #define TDO_LIVE_DELAYED		'd'
