@@ -115,6 +115,8 @@ INSERT INTO test.calls (function, statement) VALUES
     ('abort_run', $$SELECT triggerdo.abort_run('x')$$),
     ('retry_run_at', $$SELECT triggerdo.retry_run_at('2222-02-02', 'x')$$),
     ('check_invariants', $$SELECT * FROM triggerdo.check_invariants()$$),
+    ('pause', $$SELECT triggerdo.pause()$$),
+    ('resume', $$SELECT triggerdo.resume()$$),
     ('runs', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.runs v$$),
     ('tasks', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.tasks v$$),
     ('attempts', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.attempts v$$),
@@ -151,6 +153,9 @@ SELECT triggerdo.define_task('h-quick', 'eve.quick'), triggerdo.define_task('h-f
 INSERT INTO test.known VALUES ('completed', triggerdo.trigger_task('h-quick', '"done"')), ('failed', triggerdo.trigger_task('h-fails')), ('delayed', triggerdo.trigger_task('h-quick', delay => '1000 days'));
 SELECT name, triggerdo.wait_for_run(run)->'ok' AS ok FROM test.known WHERE name <> 'delayed' ORDER BY name;
 RESET ROLE;
+
+-- (a role that a copy's server lacks: so resume() has rows to bind)
+INSERT INTO _triggerdo.role (role, name) VALUES (12000, 'not-here');
 
 -- The traps work: this one is sprung.
 SET search_path = evil, pg_catalog;
