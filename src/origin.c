@@ -256,6 +256,12 @@ tdo_origin(void)
 }
 
 void
+tdo_origin_reread(void)
+{
+	origin_valid = false;
+}
+
+void
 tdo_origin_require_bound(void)
 {
 	if (tdo_origin()->standing == TDO_UNBOUND)

@@ -33,6 +33,12 @@ extern void tdo_origin_init(bool preloading);	/* from _PG_init */
 /* valid until the next invalidation message: read it anew in each operation */
 extern const TdoOrigin *tdo_origin(void);
 
+/*
+ * Read it anew at the next look: who was woken by the commit that changed it may
+ * be there before the invalidation message, which is sent after the latch is set.
+ */
+extern void tdo_origin_reread(void);
+
 /* ERROR 55000 with a hint unless bound */
 extern void tdo_origin_require_bound(void);
 

@@ -368,6 +368,7 @@ may_begin(void)
 {
 	const char *reason;
 
+	tdo_origin_reread();
 	tdo_origin_note();
 	reason = tdo_origin_pause_reason();
 	if (tdo_database_set_paused(database, reason))
