@@ -20,10 +20,10 @@ MODULE_big = triggerdo
 OBJS = \
 	src/clock.o src/json.o src/retry.o src/failure.o \
 	src/guc.o src/shmem.o src/crash.o src/slot.o src/stop.o src/txn.o src/bgw.o src/wake.o \
-	src/store.o src/origin.o src/rows.o src/task.o src/ready.o src/limits.o src/transition.o \
+	src/store.o src/origin.o src/rows.o src/task.o src/ready.o src/limits.o src/transition.o src/history.o \
 	src/session.o src/execute.o src/toplevel.o src/attempt.o src/durable.o src/batch.o src/executor.o src/scheduler.o src/launcher.o \
 	src/utility.o \
-	src/api_task.o src/api_trigger.o src/api_run.o src/api_pause.o src/api_view.o \
+	src/api_task.o src/api_trigger.o src/api_run.o src/api_pause.o src/api_view.o src/api_admin.o \
 	src/triggerdo.o
 
 # The install script is these parts, in this order.
@@ -36,6 +36,7 @@ SQL_PARTS = \
 	sql/45_trigger.sql \
 	sql/50_run.sql \
 	sql/81_pause.sql \
+	sql/82_history.sql \
 	sql/85_maintenance.sql \
 	sql/90_views.sql \
 	sql/95_comments.sql \

@@ -25,6 +25,7 @@ CREATE TABLE _triggerdo.task (
     own_commits bool NOT NULL,          -- options.ownCommits: a procedure may COMMIT
     max_duration int8,                  -- microseconds for each attempt
     command     text,                   -- of a command
+    keep        "char" NOT NULL,        -- options.keep: a all, f failed, n none
     CONSTRAINT task_pkey PRIMARY KEY (id)
 );
 
@@ -51,7 +52,8 @@ CREATE TABLE _triggerdo.run (           -- one row per run, inserted once
     metadata        jsonb,
     options         jsonb,
     max_duration    int8,               -- trigger_task's, microseconds; NULL: the task's
-    depth           int2 NOT NULL       -- how many runs above it: its parent's and 1, or 0
+    depth           int2 NOT NULL,      -- how many runs above it: its parent's and 1, or 0
+    keep_result     bool                -- true: somebody waits for it, so it stays whatever the task keeps
 ) PARTITION BY RANGE (run_id);
 
 CREATE TABLE _triggerdo.result (        -- one row per final run, inserted once

@@ -137,6 +137,18 @@ stop_waiting(int code, Datum arg)
 }
 
 static bool
+is_live(const pg_uuid_t *id)
+{
+	TdoLive		live;
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = tdo_live_get(id, &live);
+	PopActiveSnapshot();
+	return found;
+}
+
+static bool
 wait_loop(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
 {
 	ConditionVariable *cv = tdo_wait_bucket(id);
@@ -151,6 +163,13 @@ wait_loop(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
 		int64		left = LOOK_EVERY_MS;
 		bool		found = look_for_result(id, result);
 
+		if (!found && !is_live(id))
+		{
+			/* it ended between the looks, or left no history when it did */
+			found = look_for_result(id, result);
+			if (!found)
+				no_such_run(id);
+		}
 		/* nor may a snapshot of the catalogs be held asleep */
 		InvalidateCatalogSnapshot();
 		if (found)
@@ -290,7 +309,8 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 
 	tdo_execute(entry, &run, live.attempt + 1, &outcome);
 	if (outcome.ok)
-		tdo_finish(&live, TDO_COMPLETED, started, outcome.output, NULL);
+		tdo_finish(&live, tdo_keep(&run, tdo_entry_task(entry)), TDO_COMPLETED,
+				   started, outcome.output, NULL);
 	else
 	{
 		/*
@@ -311,10 +331,10 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 	}
 	if (!tdo_result_get(id, &result))
 	{
-		/* to be retried: the object tells of the attempt */
-		result.status = TDO_FAILED;
-		result.output = NULL;
-		result.error = tdo_failure_to_jsonb(outcome.failure);
+		/* not kept, or to be retried: then the object tells of the attempt */
+		result.status = outcome.ok ? TDO_COMPLETED : TDO_FAILED;
+		result.output = outcome.output;
+		result.error = outcome.ok ? NULL : tdo_failure_to_jsonb(outcome.failure);
 	}
 	PG_RETURN_JSONB_P(tdo_run_object(&run, &result));
 }
@@ -402,18 +422,23 @@ lock_or_stop(const pg_uuid_t *id, const char *reason, TdoLive *live)
  * react; then the caller need not wait for that, nor may its transaction.
  */
 static bool
-await_stop(const pg_uuid_t *id)
+await_stop(const TdoRun *run)
 {
+	const pg_uuid_t *id = &run->run_id;
 	TdoResult	result;
 	int64		until = tdo_monotonic_us() + Min(tdo_cancel_grace, MAX_CANCEL_WAIT_MS) * INT64CONST(1000);
 
 	for (;;)
 	{
-		bool		found;
+		bool		found = look_for_result(id, &result);
 
-		PushActiveSnapshot(GetLatestSnapshot());
-		found = tdo_result_get(id, &result);
-		PopActiveSnapshot();
+		if (!found && !is_live(id))
+		{
+			found = look_for_result(id, &result);
+			/* it left no history: COMPLETED, or we cannot know */
+			if (!found)
+				return tdo_keep_by_id(run) != TDO_KEEP_FAILED;
+		}
 		if (found)
 			return result.status == TDO_CANCELED;
 		if (tdo_monotonic_us() >= until)
@@ -450,7 +475,7 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 	switch (lock_or_stop(id, reason, &live))
 	{
 		case CANCEL_ASKED:
-			PG_RETURN_BOOL(await_stop(id));
+			PG_RETURN_BOOL(await_stop(&run));
 		case CANCEL_ASKED_HELD:
 			PG_RETURN_BOOL(true);
 		case CANCEL_FINAL:
@@ -459,7 +484,7 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 			break;
 	}
 	tdo_wake_if_rolled_back();
-	tdo_finish(&live, TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(tdo_failure_canceled(reason)));
+	tdo_finish(&live, tdo_keep_by_id(&run), TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(tdo_failure_canceled(reason)));
 	PG_RETURN_BOOL(true);
 }
 

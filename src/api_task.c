@@ -158,6 +158,31 @@ bool_option(const JsonbValue *v, const char *key)
 	return v->val.boolean;
 }
 
+/* options.keep */
+static char
+read_keep(const JsonbValue *v)
+{
+	static const struct
+	{
+		const char *name;
+		char		keep;
+	}			words[] = {
+		{"all", TDO_KEEP_ALL}, {"failed", TDO_KEEP_FAILED}, {"none", TDO_KEEP_NONE}
+	};
+
+	for (int i = 0; i < lengthof(words) && v->type == jbvString; i++)
+	{
+		if (v->val.string.len == strlen(words[i].name) &&
+			memcmp(v->val.string.val, words[i].name, v->val.string.len) == 0)
+			return words[i].keep;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"keep\" must be \"all\", \"failed\" or \"none\""),
+			 errhint("\"failed\" keeps the history of every run that is not COMPLETED.")));
+	return TDO_KEEP_ALL;		/* keep compiler quiet */
+}
+
 static void
 read_options(Jsonb *options, TdoTask *task)
 {
@@ -183,8 +208,9 @@ read_options(Jsonb *options, TdoTask *task)
 			task->isolate = bool_option(&v, key);
 		else if (strcmp(key, "ownCommits") == 0)
 			task->own_commits = bool_option(&v, key);
-		else if (strcmp(key, "keep") == 0 || strcmp(key, "synchronousCommit") == 0 ||
-				 strcmp(key, "metadata") == 0)
+		else if (strcmp(key, "keep") == 0)
+			task->keep = read_keep(&v);
+		else if (strcmp(key, "synchronousCommit") == 0 || strcmp(key, "metadata") == 0)
 			tdo_unsupported("define_task", psprintf("options.%s", key));
 		else
 			ereport(ERROR,
@@ -234,6 +260,7 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	task.id = task_id(fcinfo);
 	refuse_unbuilt(fcinfo);
 	task.owner = GetUserId();
+	task.keep = TDO_KEEP_ALL;
 	task.options = PG_ARGISNULL(ARG_OPTIONS) ? tdo_json_empty_object()
 		: PG_GETARG_JSONB_P(ARG_OPTIONS);
 	read_options(task.options, &task);

@@ -596,6 +596,7 @@ tdo_sql_trigger_and_wait(PG_FUNCTION_ARGS)
 	read_options(&o, "trigger_and_wait", PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
 	get_task(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
 	fill_enqueue(&e, &task, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1), &o);
+	e.keep_result = true;
 	id = tdo_enqueue(&e);
 	PopActiveSnapshot();
 	tdo_txn_procedure_commit();

@@ -42,7 +42,7 @@ tdo_attempt_record(const TdoLive *live, const TdoRun *run, const TdoEntry *entry
 	}
 	if (outcome->ok)
 	{
-		tdo_finish(live, TDO_COMPLETED, started, outcome->output, NULL);
+		tdo_finish(live, tdo_keep(run, task), TDO_COMPLETED, started, outcome->output, NULL);
 		return;
 	}
 	f.run = run;

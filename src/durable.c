@@ -54,7 +54,7 @@ tdo_durable_init(TdoSlot *my_slot)
  * completes the run.
  */
 static void
-complete_procedure(const TdoLive *claimed, Jsonb *output, TimestampTz started)
+complete_procedure(const TdoLive *claimed, char keep, Jsonb *output, TimestampTz started)
 {
 	TdoLive		live;
 
@@ -64,7 +64,7 @@ complete_procedure(const TdoLive *claimed, Jsonb *output, TimestampTz started)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the run was taken from its executor"),
 				 errdetail("Its claim was given up while it was executed.")));
-	tdo_finish(&live, TDO_COMPLETED, started, output, NULL);
+	tdo_finish(&live, keep, TDO_COMPLETED, started, output, NULL);
 	PopActiveSnapshot();
 	tdo_slot_set_committing(slot, slot->deadline_us);
 	tdo_user_commits(TDO_COMMITS_OURS);
@@ -113,7 +113,7 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 		tdo_user_check_refused();
 		tdo_user_commits(TDO_COMMITS_NONE);
 		tdo_limit_size("output", output);
-		complete_procedure(claimed, output, started);
+		complete_procedure(claimed, tdo_keep(run, task), output, started);
 		*stop = tdo_user_leave();
 	}
 	tdo_user_commits(TDO_COMMITS_NONE);

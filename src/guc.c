@@ -25,6 +25,8 @@
 #include "guc.h"
 #include "retry.h"
 
+#define DAY_MINUTES		(24 * 60)
+
 bool		tdo_allow_superuser_tasks = false;
 int			tdo_batch_time = 10;
 int			tdo_cancel_grace = 5000;
@@ -40,6 +42,7 @@ int			tdo_max_executors_per_role = 8;
 int			tdo_max_payload_size = 0;
 int			tdo_max_queued_per_owner = 0;
 int			tdo_partitions_ahead = 7;
+int			tdo_retention = 30 * DAY_MINUTES;
 int			tdo_serialization_retries = 5;
 int			tdo_sweep_interval = 300;
 
@@ -199,6 +202,12 @@ tdo_guc_init(bool preloading)
 							NULL,
 							&tdo_partitions_ahead,
 							7, 0, 365, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.retention",
+							"Time for which the history of final runs is kept.",
+							"It goes by whole days. 0 keeps it for ever.",
+							&tdo_retention,
+							30 * DAY_MINUTES, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("triggerdo.serialization_retries",
 							"Times an attempt is tried again at once after a serialization failure or a deadlock.",

@@ -25,6 +25,7 @@ extern int	tdo_max_executors_per_role;
 extern int	tdo_max_payload_size;	/* kB, 0: no limit */
 extern int	tdo_max_queued_per_owner;	/* 0: no limit */
 extern int	tdo_partitions_ahead;	/* days */
+extern int	tdo_retention;		/* min; 0: for ever */
 extern int	tdo_serialization_retries;
 extern int	tdo_sweep_interval; /* s */
 

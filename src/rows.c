@@ -20,6 +20,7 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -45,7 +46,7 @@ enum
 	RUN_TRIGGERED_BY, RUN_PRIORITY, RUN_MAX_ATTEMPTS, RUN_PARENT, RUN_ROOT,
 	RUN_BATCH, RUN_REPLAY_OF, RUN_TASK, RUN_QUEUE, RUN_CONCURRENCY_KEY,
 	RUN_SCHEDULE, RUN_IDEMPOTENCY_KEY, RUN_TAGS, RUN_PAYLOAD, RUN_METADATA,
-	RUN_OPTIONS, RUN_MAX_DURATION, RUN_DEPTH, RUN_NATTS = RUN_DEPTH
+	RUN_OPTIONS, RUN_MAX_DURATION, RUN_DEPTH, RUN_KEEP_RESULT, RUN_NATTS = RUN_KEEP_RESULT
 };
 
 enum
@@ -157,9 +158,10 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 	bool		isnull;
 	Datum		d;
 
-	if (!OidIsValid(part))
+	/* retention may drop it in this moment */
+	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
+	if (rel == NULL)
 		return false;
-	rel = table_open(part, AccessShareLock);
 	scan = scan_by_id(rel, tdo_primary_key(rel), id, SnapshotSelf);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -186,6 +188,8 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 		run->payload = column_jsonb(tuple, rel, RUN_PAYLOAD);
 		run->metadata = column_jsonb(tuple, rel, RUN_METADATA);
 		run->depth = DatumGetInt16(column(tuple, rel, RUN_DEPTH, &isnull));
+		d = column(tuple, rel, RUN_KEEP_RESULT, &isnull);
+		run->keep_result = !isnull && DatumGetBool(d);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -226,8 +230,38 @@ tdo_run_insert(const TdoRun *run)
 	SET(RUN_PAYLOAD, JsonbPGetDatum(run->payload));
 	set_jsonb(values, nulls, RUN_METADATA, run->metadata);
 	SET(RUN_DEPTH, Int16GetDatum((int16) Min(run->depth, PG_INT16_MAX)));
+	if (run->keep_result)
+		SET(RUN_KEEP_RESULT, BoolGetDatum(true));
 #undef SET
 	insert_row(part, values, nulls);
+}
+
+/* every row of that id; what a transaction of ours may delete it has locked, or nobody else writes any more */
+static void
+delete_by_id(Oid table, Oid index, const pg_uuid_t *id)
+{
+	Relation	rel = table_open(table, RowExclusiveLock);
+	SysScanDesc scan = scan_by_id(rel, OidIsValid(index) ? index : tdo_primary_key(rel),
+								  id, SnapshotSelf);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+void
+tdo_run_delete(const pg_uuid_t *id)
+{
+	int			day = tdo_day_of(id);
+	Oid			attempts = tdo_partition(TDO_ATTEMPT, day);
+	Oid			runs = tdo_partition(TDO_RUN, day);
+
+	if (OidIsValid(attempts))
+		delete_by_id(attempts, InvalidOid, id);
+	if (OidIsValid(runs))
+		delete_by_id(runs, InvalidOid, id);
 }
 
 /* ------------------------------------------------------------------- result */
@@ -241,9 +275,10 @@ tdo_result_get(const pg_uuid_t *id, TdoResult *result)
 	HeapTuple	tuple;
 	bool		isnull;
 
-	if (!OidIsValid(part))
+	/* retention may drop it in this moment */
+	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
+	if (rel == NULL)
 		return false;
-	rel = table_open(part, AccessShareLock);
 	scan = scan_by_id(rel, tdo_primary_key(rel), id, SnapshotSelf);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -277,6 +312,20 @@ tdo_result_insert(const TdoResult *result)
 	set_jsonb(values, nulls, RESULT_OUTPUT, result->output);
 	set_jsonb(values, nulls, RESULT_ERROR, result->error);
 	insert_row(tdo_partition_make(TDO_RESULT, tdo_day_of(&result->run_id)), values, nulls);
+}
+
+TimestampTz
+tdo_result_finished_at(Relation rel, HeapTuple tuple)
+{
+	return column_time(tuple, rel, RESULT_FINISHED_AT);
+}
+
+pg_uuid_t
+tdo_result_id(Relation rel, HeapTuple tuple)
+{
+	bool		isnull;
+
+	return column_uuid(tuple, rel, RESULT_ID, &isnull);
 }
 
 void
@@ -378,6 +427,28 @@ tdo_live_get(const pg_uuid_t *id, TdoLive *live)
 	return found;
 }
 
+bool
+tdo_live_in_day(int day)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, AccessShareLock);
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	pg_uuid_t	from = tdo_day_bound(day);
+	pg_uuid_t	to = tdo_day_bound(day + 1);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], LIVE_ID, BTGreaterEqualStrategyNumber, F_UUID_GE, UUIDPGetDatum(&from));
+	ScanKeyInit(&keys[1], LIVE_ID, BTLessStrategyNumber, F_UUID_LT, UUIDPGetDatum(&to));
+	scan = systable_beginscan(rel, o->live_pkey, true, latest, 2, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	UnregisterSnapshot(latest);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
 static TM_Result
 lock_tuple(Relation rel, ItemPointer tid, LockWaitPolicy policy)
 {
@@ -474,14 +545,8 @@ void
 tdo_timer_delete(const pg_uuid_t *id)
 {
 	const TdoObjects *o = tdo_objects();
-	Relation	rel = table_open(o->timer, RowExclusiveLock);
-	SysScanDesc scan = scan_by_id(rel, o->timer_pkey, id, SnapshotSelf);
-	HeapTuple	tuple = systable_getnext(scan);
 
-	if (HeapTupleIsValid(tuple))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	delete_by_id(o->timer, o->timer_pkey, id);
 }
 
 TimestampTz

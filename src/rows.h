@@ -43,6 +43,7 @@ typedef struct TdoRun
 	ArrayType  *tags;			/* NULL: none */
 	Jsonb	   *payload;
 	Jsonb	   *metadata;		/* NULL: {} */
+	bool		keep_result;	/* whatever its task keeps */
 } TdoRun;
 
 typedef struct TdoLive
@@ -86,12 +87,22 @@ extern bool tdo_run_get(const pg_uuid_t *id, TdoRun *run);
 extern bool tdo_result_get(const pg_uuid_t *id, TdoResult *result);
 extern bool tdo_live_get(const pg_uuid_t *id, TdoLive *live);
 
+/* is any run of that day not final, by an MVCC snapshot taken now? */
+extern bool tdo_live_in_day(int day);
+
+/* of a row that a scan of a partition of results has just shown */
+extern TimestampTz tdo_result_finished_at(Relation rel, HeapTuple tuple);
+extern pg_uuid_t tdo_result_id(Relation rel, HeapTuple tuple);
+
 /* inserts; run's makes the day's partition when missing */
 extern void tdo_run_insert(const TdoRun *run);
 extern void tdo_result_insert(const TdoResult *result);
 extern void tdo_attempt_insert(const TdoAttempt *attempt);
 extern void tdo_live_insert(const TdoLive *live);
 extern void tdo_timer_insert(const pg_uuid_t *id, TimestampTz due);
+
+/* the run's row and its attempts'; only by who has its live row locked, or of a run that is final */
+extern void tdo_run_delete(const pg_uuid_t *id);
 
 typedef enum TdoLock
 {

@@ -3,8 +3,8 @@
  * scheduler.c
  *	  The process that is a database's clock, and starts its executors.
  *
- * Job: make due runs queued, keep partitions ahead, and see that every owner
- * with queued runs has an executor.
+ * Job: make due runs queued, keep partitions ahead, have old ones dropped, and
+ * see that every owner with queued runs has an executor.
  * Called by: the postmaster, on the launcher's request.
  * Locks: live and timer rows it changes, FOR UPDATE SKIP LOCKED.
  * Crash: it keeps nothing; a new one reads the tables.
@@ -36,6 +36,7 @@
 #include "crash.h"
 #include "failure.h"
 #include "guc.h"
+#include "history.h"
 #include "origin.h"
 #include "ready.h"
 #include "rows.h"
@@ -475,6 +476,8 @@ look(void)
 
 		sleep_ms = Max(0, Min(sleep_ms, ms));
 	}
+	if (tdo_history_look(now))
+		sleep_ms = 0;
 	return sleep_ms;
 }
 

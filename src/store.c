@@ -9,7 +9,8 @@
  * Called by: rows.c, task.c, ready.c, scheduler, executor.
  * Locks: making a partition takes an exclusive lock on an object of our own
  * (the extension, sub-object 1) until the transaction ends, then SHARE UPDATE
- * EXCLUSIVE on the parents (ATTACH).
+ * EXCLUSIVE on the parents (ATTACH).  Dropping one takes ACCESS EXCLUSIVE on the
+ * parents and the partitions, which neither enqueues nor executors touch.
  * Crash: a partition exists when the transaction that made it committed.
  *
  * The door: user code may have set anything at all in its session.  SQL of ours
@@ -43,6 +44,7 @@
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -281,8 +283,9 @@ door_pin(const char *name, const char *value)
 							 GUC_ACTION_SAVE, true, 0, false);
 }
 
+/* lock_timeout in milliseconds, 0: none */
 static void
-door_enter(Door *d, bool ddl)
+door_enter(Door *d, bool ddl, int lock_timeout)
 {
 	GetUserIdAndSecContext(&d->user, &d->sec_context);
 	d->nest_level = NewGUCNestLevel();
@@ -306,7 +309,7 @@ door_enter(Door *d, bool ddl)
 	jit_enabled = false;
 	tdo_debug_parallel_query = TDO_DEBUG_PARALLEL_OFF;
 	plan_cache_mode = PLAN_CACHE_MODE_FORCE_GENERIC_PLAN;
-	LockTimeout = 0;
+	LockTimeout = lock_timeout;
 	/* one-table statements cannot be turned from their index by statistics */
 	enable_seqscan = false;
 	enable_sort = false;
@@ -366,14 +369,66 @@ tdo_partition(TdoFamily family, int day)
 	return our_relation(tdo_objects(), name);
 }
 
-/* the smallest id of a day, as uuid text */
+pg_uuid_t
+tdo_day_bound(int day)
+{
+	uint64		ms = (uint64) day * SECS_PER_DAY * 1000;
+	pg_uuid_t	id = {{0}};
+
+	for (int i = 5; i >= 0; i--, ms >>= 8)
+		id.data[i] = ms & 0xff;
+	return id;
+}
+
+/* the same as text */
 static char *
 day_bound(int day)
 {
-	uint64		ms = (uint64) day * SECS_PER_DAY * 1000;
+	pg_uuid_t	id = tdo_day_bound(day);
 
-	return psprintf("%08x-%04x-0000-0000-000000000000",
-					(unsigned) (ms >> 16), (unsigned) (ms & 0xffff));
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&id)));
+}
+
+/* the day that a partition of runs is named for, or -1 */
+static int
+day_of_name(const char *name)
+{
+	char		canonical[NAMEDATALEN];
+	int			year,
+				month,
+				mday,
+				day;
+
+	if (name == NULL || sscanf(name, "run_%4d%2d%2d", &year, &month, &mday) != 3)
+		return -1;
+	day = date2j(year, month, mday) - UNIX_EPOCH_JDATE;
+	partition_name(canonical, TDO_RUN, day);
+	return strcmp(name, canonical) == 0 ? day : -1;
+}
+
+static int
+compare_days(const ListCell *a, const ListCell *b)
+{
+	return lfirst_int(a) - lfirst_int(b);
+}
+
+List *
+tdo_partition_days(void)
+{
+	List	   *children = find_inheritance_children(our_relation(tdo_objects(), family_names[TDO_RUN]),
+													 NoLock);
+	List	   *days = NIL;
+	ListCell   *lc;
+
+	foreach(lc, children)
+	{
+		int			day = day_of_name(get_rel_name(lfirst_oid(lc)));
+
+		if (day >= 0)
+			days = lappend_int(days, day);
+	}
+	list_sort(days, compare_days);
+	return days;
 }
 
 static void
@@ -416,7 +471,7 @@ make_day(int day)
 {
 	Door		door;
 
-	door_enter(&door, true);
+	door_enter(&door, true, 0);
 	PG_TRY();
 	{
 		SPI_connect();
@@ -458,6 +513,63 @@ tdo_partition_make(TdoFamily family, int day)
 	return part;
 }
 
+/*
+ * The parents first, in the order in which the view of runs has them, then the
+ * partitions: readers that come the other way meet the time-out.
+ */
+bool
+tdo_partition_lock(int day, int lock_timeout)
+{
+	Door		door;
+	volatile bool complete = true;
+
+	door_enter(&door, true, lock_timeout);
+	PG_TRY();
+	{
+		for (int f = TDO_RUN; f <= TDO_ATTEMPT; f++)
+			LockRelationOid(our_relation(tdo_objects(), family_names[f]), AccessExclusiveLock);
+		for (int f = TDO_RUN; f <= TDO_ATTEMPT && complete; f++)
+		{
+			Oid			part = tdo_partition(f, day);
+
+			if (OidIsValid(part))
+				LockRelationOid(part, AccessExclusiveLock);
+			/* somebody else may have dropped it before we had the lock */
+			complete = OidIsValid(part) && tdo_partition(f, day) == part;
+		}
+	}
+	PG_FINALLY();
+	{
+		door_leave(&door);
+	}
+	PG_END_TRY();
+	return complete;
+}
+
+void
+tdo_partition_drop(int day)
+{
+	char		names[3][NAMEDATALEN];
+	Door		door;
+
+	for (int f = TDO_RUN; f <= TDO_ATTEMPT; f++)
+		partition_name(names[f], f, day);
+	door_enter(&door, true, 0);
+	PG_TRY();
+	{
+		SPI_connect();
+		run_ddl(psprintf("DROP TABLE " TDO_PRIVATE_SCHEMA ".%s, " TDO_PRIVATE_SCHEMA ".%s, "
+						 TDO_PRIVATE_SCHEMA ".%s", names[0], names[1], names[2]));
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		door_leave(&door);
+	}
+	PG_END_TRY();
+	CommandCounterIncrement();
+}
+
 /* ------------------------------------------------------------------- others */
 
 static void
@@ -490,7 +602,7 @@ tdo_any_prepared(void)
 	Door		door;
 	volatile bool found = false;
 
-	door_enter(&door, false);
+	door_enter(&door, false, 0);
 	PG_TRY();
 	{
 		SPI_connect();

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
 #include "triggerdo.h"
@@ -94,6 +95,20 @@ extern int64 tdo_forget_orphans(void);
 
 /* runs that were loaded without what tells their state are ended; how many */
 extern int64 tdo_end_unrestored(void);
+
+/* the smallest id of a day */
+extern pg_uuid_t tdo_day_bound(int day);
+
+/* days that have partitions, the oldest first; a list of int */
+extern List *tdo_partition_days(void);
+
+/*
+ * Lock a day's partitions and their parents ACCESS EXCLUSIVE, waiting for each at
+ * most lock_timeout ms (ERROR 55P03); false when the day is not there, all of it.
+ * Then drop them.
+ */
+extern bool tdo_partition_lock(int day, int lock_timeout);
+extern void tdo_partition_drop(int day);
 
 /* is some transaction of this database prepared? */
 extern bool tdo_any_prepared(void);

@@ -49,8 +49,8 @@ enum
 	TASK_ID = 1, TASK_OWNER, TASK_OWNER_NAME, TASK_KIND, TASK_RUN_SCHEMA,
 	TASK_RUN_NAME, TASK_RUN_NARGS, TASK_ISOLATE, TASK_CREATED_AT,
 	TASK_UPDATED_AT, TASK_RETRY, TASK_DESCRIPTION, TASK_OPTIONS,
-	TASK_OWN_COMMITS, TASK_MAX_DURATION, TASK_COMMAND,
-	TASK_NATTS = TASK_COMMAND
+	TASK_OWN_COMMITS, TASK_MAX_DURATION, TASK_COMMAND, TASK_KEEP,
+	TASK_NATTS = TASK_KEEP
 };
 
 static SysScanDesc
@@ -96,6 +96,7 @@ read_task(Relation rel, HeapTuple tuple, TdoTask *task)
 	task->max_duration = isnull ? 0 : DatumGetInt64(d);
 	d = column(rel, tuple, TASK_COMMAND, &isnull);
 	task->command = isnull ? NULL : TextDatumGetCString(d);
+	task->keep = DatumGetChar(column(rel, tuple, TASK_KEEP, &isnull));
 }
 
 /* an MVCC snapshot: one that sees only what is committed now could miss a row in the middle of its update (rows.c) */
@@ -148,6 +149,7 @@ form_task(Relation rel, const TdoTask *task)
 	values[TASK_MAX_DURATION - 1] = Int64GetDatum(task->max_duration);
 	nulls[TASK_COMMAND - 1] = task->command == NULL;
 	values[TASK_COMMAND - 1] = task->command ? CStringGetTextDatum(task->command) : 0;
+	values[TASK_KEEP - 1] = CharGetDatum(task->keep);
 	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
 }
 

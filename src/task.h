@@ -32,6 +32,7 @@ typedef struct TdoTask
 	bool		own_commits;	/* procedures: COMMIT is allowed */
 	int64		max_duration;	/* microseconds; 0: none */
 	char	   *command;		/* commands only, else NULL */
+	char		keep;			/* TDO_KEEP_... */
 	TimestampTz created_at;
 	TimestampTz updated_at;
 	Jsonb	   *retry;			/* NULL: the setting */

@@ -8,7 +8,8 @@
  * tdo_timers_fire in rows.c.)
  * Called by: executor, run_now, cancel_run, the trigger functions.
  * Locks: the caller holds the live row FOR UPDATE for every change but the
- * first; rows of run, result and attempt are only ever inserted.
+ * first; rows of run, result and attempt are only ever inserted, but for a run
+ * that leaves no history: its end deletes them.
  * Crash: each change is one transaction's, with whatever else it did.
  *
  *-------------------------------------------------------------------------
@@ -63,6 +64,7 @@ tdo_enqueue(const TdoEnqueue *e)
 	tdo_limit_run(&run);
 	tdo_role_remember(run.owner);
 	tdo_role_remember(run.triggered_by);
+	run.keep_result = e->keep_result;
 	tdo_run_insert(&run);
 
 	live.run_id = run.run_id;
@@ -81,9 +83,27 @@ tdo_enqueue(const TdoEnqueue *e)
 	return run.run_id;
 }
 
-void
-tdo_finish(const TdoLive *live, char status, TimestampTz started_at,
-		   Jsonb *output, Jsonb *error)
+char
+tdo_keep(const TdoRun *run, const TdoTask *task)
+{
+	return run->keep_result || task == NULL ? TDO_KEEP_ALL : task->keep;
+}
+
+char
+tdo_keep_by_id(const TdoRun *run)
+{
+	TdoTask		task;
+
+	/* an id that was dropped and defined anew by another role is another task */
+	if (!tdo_task_get(run->task, &task) || task.owner != run->owner)
+		return tdo_keep(run, NULL);
+	return tdo_keep(run, &task);
+}
+
+/* the row of a final run */
+static void
+write_result(const TdoLive *live, char status, TimestampTz started_at,
+			 Jsonb *output, Jsonb *error)
 {
 	TdoResult	result = {0};
 
@@ -96,6 +116,16 @@ tdo_finish(const TdoLive *live, char status, TimestampTz started_at,
 	result.output = output;
 	result.error = error;
 	tdo_result_insert(&result);
+}
+
+void
+tdo_finish(const TdoLive *live, char keep, char status, TimestampTz started_at,
+		   Jsonb *output, Jsonb *error)
+{
+	if (keep == TDO_KEEP_NONE || (keep == TDO_KEEP_FAILED && status == TDO_COMPLETED))
+		tdo_run_delete(&live->run_id);
+	else
+		write_result(live, status, started_at, output, error);
 	tdo_live_delete(live);
 	if (live->state == TDO_LIVE_DELAYED)
 		tdo_timer_delete(&live->run_id);
@@ -135,7 +165,7 @@ tdo_fail(const TdoLive *live, const TdoFailed *f)
 
 	if (retry_at == 0)
 	{
-		tdo_finish(live, TDO_FAILED, f->started_at, NULL, error);
+		tdo_finish(live, tdo_keep(f->run, f->task), TDO_FAILED, f->started_at, NULL, error);
 		return;
 	}
 	attempt.run_id = live->run_id;
@@ -180,14 +210,17 @@ tdo_stopped(const TdoLive *live, const TdoRun *run, const TdoTask *task,
 	TdoFailure *failure = stop == TDO_STOP_CANCEL ? tdo_failure_canceled(reason)
 	: tdo_failure_timed_out(tdo_max_duration(run, task));
 
-	tdo_finish(live, stop == TDO_STOP_CANCEL ? TDO_CANCELED : TDO_TIMED_OUT,
-			   started_at, NULL, tdo_failure_to_jsonb(failure));
+	tdo_finish(live, tdo_keep(run, task),
+			   stop == TDO_STOP_CANCEL ? TDO_CANCELED : TDO_TIMED_OUT, started_at, NULL, tdo_failure_to_jsonb(failure));
 }
 
 static void
 crashed(const TdoLive *live, TimestampTz started_at, const char *message)
 {
-	tdo_finish(live, TDO_CRASHED, started_at, NULL,
+	TdoRun		run;
+	bool		found = tdo_run_get(&live->run_id, &run);
+
+	tdo_finish(live, found ? tdo_keep_by_id(&run) : TDO_KEEP_ALL, TDO_CRASHED, started_at, NULL,
 			   tdo_failure_to_jsonb(tdo_failure_crashed(message)));
 }
 

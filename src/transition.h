@@ -31,14 +31,23 @@ typedef struct TdoEnqueue
 	const pg_uuid_t *parent;	/* NULL: not from inside a run */
 	const pg_uuid_t *root;
 	int			depth;			/* how many runs above it */
+	bool		keep_result;	/* somebody waits for it */
 } TdoEnqueue;
 
 /* nothing -> QUEUED or DELAYED */
 extern pg_uuid_t tdo_enqueue(const TdoEnqueue *e);
 
+/*
+ * What is to be kept of a run when it ends (TDO_KEEP_...), for tdo_finish: its
+ * task's word, unless somebody waits for the result.  A task that is gone (NULL)
+ * keeps all.  tdo_keep_by_id looks the task up: for those who have not got it.
+ */
+extern char tdo_keep(const TdoRun *run, const TdoTask *task);
+extern char tdo_keep_by_id(const TdoRun *run);
+
 /* QUEUED, DELAYED or in hand -> final; the live row is locked by this transaction */
-extern void tdo_finish(const TdoLive *live, char status, TimestampTz started_at,
-					   Jsonb *output, Jsonb *error);
+extern void tdo_finish(const TdoLive *live, char keep, char status,
+					   TimestampTz started_at, Jsonb *output, Jsonb *error);
 
 /* how an attempt that failed goes on */
 typedef struct TdoFailed

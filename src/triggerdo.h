@@ -64,6 +64,11 @@
 #define TDO_EXPIRED				'E'
 #define TDO_TIMED_OUT			'T'
 
+/* _triggerdo.task.keep: of which final runs a task keeps the history */
+#define TDO_KEEP_ALL			'a'
+#define TDO_KEEP_FAILED			'f' /* all but COMPLETED ones */
+#define TDO_KEEP_NONE			'n'
+
 /*
  * SQLSTATEs of our own: abort_run(), retry_run_at(), and the errors of a run
  * that was cancelled, was past its max_duration, crashed too often
