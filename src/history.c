@@ -8,18 +8,20 @@
  * Locks: to drop a day, ACCESS EXCLUSIVE on the parents of the run family and the
  * day's partitions, waited for LOCK_TIMEOUT_MS each.  Enqueues and executors do
  * not touch the parents; readers of the views do, and are held up no longer.
+ * Before that SHARE on the day's partition of run, not waited for.
  * Two purges take turns (the extension, sub-object 2).
  * Crash: a day goes, or rows go, with the transaction's commit.
  *
  * Why nothing is lost: a day is dropped only when it lies wholly before the
- * limit, all its results do, and no live row points into it, which is looked at
- * once more under the lock.  Nothing can come into it behind our back.  Ids are
- * minted from the present clock, so only a transaction that was there on that
- * day can have inserted into it, and it holds ROW EXCLUSIVE on the day's
- * partition of run until it ends, prepared or not: once we have the lock, its
- * live rows are there to be seen, or never will be.  A process that minted an id
- * on that day and has not opened the partition since makes it anew, or gets an
- * error, and so does one whose clock was set back.
+ * limit, no live row points into it, and all its results are older than the
+ * limit, too.  Nothing can come into it behind our back.  Ids are minted from the
+ * present clock, so only a transaction that was there on that day can have
+ * inserted into it, and it holds ROW EXCLUSIVE on the day's partition of run
+ * until it ends, prepared or not.  So once SHARE was had on it, the live rows
+ * that there are, are all there will ever be, and where there is none, there will
+ * be no more results (day_is_settled).  A process that minted an id on that day
+ * and has not opened the partition since, makes it anew or gets an error; so does
+ * one whose clock was set back, and its live row is looked for under the last lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -107,6 +109,15 @@ results_are_old(Relation rel, BlockNumber from, BlockNumber blocks,
 	return old;
 }
 
+/* See above.  Held to the end of the transaction; an executor at work there has a live row, and writes to other partitions. */
+static bool
+lock_out_enqueues(int day)
+{
+	Oid			part = tdo_partition(TDO_RUN, day);
+
+	return OidIsValid(part) && ConditionalLockRelationOid(part, ShareLock);
+}
+
 /* ---------------------------------------------------------------- retention */
 
 typedef enum DayState
@@ -118,8 +129,7 @@ typedef enum DayState
 
 /*
  * A run that waited for long may have ended only now: then its day stays.  It is
- * found in the last blocks, so they are looked at first.  A day that nothing
- * live points into gets no more results: what was looked at stays so.
+ * found in the last blocks, so they are looked at first.
  */
 static DayState
 judge(int day, TimestampTz before)
@@ -132,6 +142,15 @@ judge(int day, TimestampTz before)
 
 	if (tdo_live_in_day(day))
 		return DAY_KEEP;
+	if (scanned_day != day)
+	{
+		if (!lock_out_enqueues(day))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("a transaction that triggered runs on %s has not ended", day_name(day))));
+		if (tdo_live_in_day(day))
+			return DAY_KEEP;
+	}
 	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
 	if (rel == NULL)
 		return DAY_KEEP;
@@ -180,6 +199,7 @@ drop_oldest(TimestampTz before)
 		if (!tdo_partition_lock(day, LOCK_TIMEOUT_MS) || tdo_live_in_day(day))
 			continue;
 		tdo_partition_drop(day);
+		scanned_day = -1;
 		ereport(LOG,
 				(errmsg("triggerdo drops the history of %s", day_name(day))));
 		return true;
@@ -195,9 +215,7 @@ put_off(const ErrorData *edata, TimestampTz now)
 		ereport(LOG,
 				(errcode(edata->sqlerrcode),
 				 errmsg("triggerdo cannot drop old history yet: %s", edata->message),
-				 edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?
-				 errdetail("A transaction reads it, perhaps a dump. It is tried again, less and less often.") :
-				 errdetail("It is tried again, less and less often.")));
+				 errdetail("Transactions that read it hold it up, a dump too. It is tried again, less and less often.")));
 	trouble = edata->sqlerrcode;
 	next_look = now + backoff_us;
 	backoff_us = Min(backoff_us * 2, MAX_BACKOFF_US);
@@ -304,7 +322,7 @@ is_old(int day, TimestampTz before, int64 *count)
 	bool		old;
 
 	*count = 0;
-	if (day_begin(day + 1) > before || tdo_live_in_day(day))
+	if (day_begin(day + 1) > before || !lock_out_enqueues(day) || tdo_live_in_day(day))
 		return false;
 	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
 	if (rel == NULL)
