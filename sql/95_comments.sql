@@ -28,7 +28,7 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 'command: one SQL string, run at the top level as a client would send it (VACUUM, CREATE INDEX CONCURRENTLY); instead of run. '
 'max_duration: of each attempt; past it the run is TIMED_OUT and not retried, as in Trigger.dev. '
 'retry: retry_policy(...) or an object with some of its keys; NULL: setting triggerdo.default_retry, itself empty = one attempt. '
-'description: any text. options: {"isolate": bool}: each run has a transaction of its own; '
+'description: any text. options: {"keep": "all" | "failed" | "none"}: which final runs keep their history ("failed": all but COMPLETED ones); {"isolate": bool}: each run has a transaction of its own; '
 '{"ownCommits": bool}: the procedure may COMMIT, and its work is then done at least once. '
 'The owner is current_user at the first definition, and every run runs as it. '
 'Defining again replaces the whole definition, but never the owner; who is a member of the owner may do it. '
@@ -169,6 +169,11 @@ COMMENT ON FUNCTION triggerdo.resume() IS
 'rows of roles that it lacks stay as they are (WARNING) until CREATE ROLE and another resume(); waiting runs without payload are forgotten, '
 'runs without their place in the queue are CANCELED (NOTICE). true: the database was paused. '
 'For superusers: 42501; 25001 above READ COMMITTED.';
+
+COMMENT ON FUNCTION triggerdo.purge(interval) IS
+'Removes the history of final runs that ended longer ago than older_than; gives their number. '
+'Days that go as a whole are dropped, of others, and of those in use, rows are deleted. Part of the caller''s transaction. '
+'For superusers. Errors: 42501; 22004 NULL; 22023 a negative interval.';
 
 COMMENT ON FUNCTION triggerdo.check_invariants() IS
 'What does not hold of the tables: no row when all is well, else invariant and the run. Reads everything, so it takes time. '

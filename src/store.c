@@ -460,10 +460,6 @@ make_one(TdoFamily family, int day)
 					 name, parent, name,
 					 family == TDO_ATTEMPT ? "run_id, attempt" : "run_id",
 					 name, from, to));
-	/* the newest runs of a task */
-	if (family == TDO_RUN)
-		run_ddl(psprintf("CREATE INDEX %s_task ON " TDO_PRIVATE_SCHEMA ".%s (task, created_at)",
-						 name, name));
 	run_ddl(psprintf("ALTER TABLE " TDO_PRIVATE_SCHEMA ".%s ENABLE ROW LEVEL SECURITY", name));
 	run_ddl(psprintf("ALTER TABLE " TDO_PRIVATE_SCHEMA ".%s ATTACH PARTITION "
 					 TDO_PRIVATE_SCHEMA ".%s FOR VALUES FROM ('%s') TO ('%s')",
@@ -633,7 +629,7 @@ run_fixed(const char *sql, int nargs, Oid *types, Datum *values)
 	Door		door;
 	volatile int64 n = 0;
 
-	door_enter(&door, false);
+	door_enter(&door, false, 0);
 	/* these read whole tables, once */
 	enable_seqscan = true;
 	enable_sort = true;
