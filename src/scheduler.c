@@ -476,7 +476,7 @@ look(void)
 
 		sleep_ms = Max(0, Min(sleep_ms, ms));
 	}
-	if (tdo_history_look(now))
+	if (running && tdo_history_look(now))
 		sleep_ms = 0;
 	return sleep_ms;
 }
