@@ -2,15 +2,15 @@
 
 SET ROLE app;
 -- fails as often as its payload says
-CREATE FUNCTION app.fails(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE FUNCTION app.keeps_fails(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
     IF (SELECT attempt FROM triggerdo.current_run()) <= (payload->>'fails')::int THEN RAISE 'failure'; END IF;
     RETURN payload;
 END $$;
-SELECT triggerdo.define_task('keep-' || k, 'app.fails', retry => triggerdo.retry_policy(3, 'none'), options => jsonb_build_object('keep', k))
+SELECT triggerdo.define_task('keep-' || k, 'app.keeps_fails', retry => triggerdo.retry_policy(3, 'none'), options => jsonb_build_object('keep', k))
   FROM unnest('{all,failed,none}'::text[]) k;
 SELECT id, options FROM triggerdo.tasks WHERE id LIKE 'keep-%' ORDER BY id COLLATE "C";
-SELECT k, test.error(format('SELECT triggerdo.define_task(%L, %L, options => %L)', 'keep-wrong', 'app.fails', k))
+SELECT k, test.error(format('SELECT triggerdo.define_task(%L, %L, options => %L)', 'keep-wrong', 'app.keeps_fails', k))
   FROM unnest(ARRAY['{"keep":"ALL"}', '{"keep":"fail"}', '{"keep":null}', '{"keep":true}', '{"keep":["all"]}']) k;
 
 -- Run by executors: none, one and three attempts that fail. What is not kept leaves no row at all.
@@ -50,7 +50,7 @@ SELECT :'result'::jsonb - 'id' AS result, (SELECT attempt FROM triggerdo.runs WH
 
 -- What counts is the definition at the end of the run; a task that was dropped keeps all.
 SELECT triggerdo.trigger_task('keep-all', '{"fails":0,"later":1}', delay => '1 day') AS run \gset
-SELECT triggerdo.define_task('keep-all', 'app.fails', options => '{"keep":"none"}');
+SELECT triggerdo.define_task('keep-all', 'app.keeps_fails', options => '{"keep":"none"}');
 SELECT triggerdo.cancel_run(:'run') AS canceled;
 SELECT count(*) FROM triggerdo.runs WHERE run_id = :'run';
 SELECT triggerdo.trigger_task('keep-none', '{"fails":0,"later":2}', delay => '1 day') AS run \gset
