@@ -53,7 +53,7 @@ PG_FUNCTION_INFO_V1(tdo_sql_retry_run_at);
 /* a lost wake-up is made good by a look a second */
 #define LOOK_EVERY_MS	1000
 #define CANCEL_LOOK_MS	10
-#define MAX_LOOKS		5
+#define MAX_LOOKS		50
 #define MAX_CANCEL_WAIT_MS	10000
 
 static char *
@@ -372,6 +372,7 @@ lock_or_stop(const pg_uuid_t *id, const char *reason, TdoLive *live)
 {
 	LockWaitPolicy policy = LockWaitSkip;
 	int			looks = 0;
+	int			laters = 0;
 	bool		held = false;	/* we keep its executor from writing its end */
 
 	for (;;)
@@ -405,6 +406,14 @@ lock_or_stop(const pg_uuid_t *id, const char *reason, TdoLive *live)
 		}
 		if (held && ++looks > MAX_LOOKS)
 			return CANCEL_FINAL;	/* it is done, and waits for us to say so */
+
+		/* what its executor waits for may be ours, which nobody could see */
+		if (answer == TDO_STOP_LATER && ++laters > MAX_CANCEL_WAIT_MS / CANCEL_LOOK_MS)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("run %s cannot be cancelled now", uuid_text(id)),
+					 errdetail("An executor has it in hand together with others, and does not get on."),
+					 errhint("Try again, in another transaction if this one holds locks that the other runs may wait for.")));
 
 		/*
 		 * An executor locks first and shows it in its slot a moment later:

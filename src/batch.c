@@ -109,6 +109,8 @@ static TdoStop stopped;			/* why the commit failed, if that was on
 								 * request */
 static int	stopped_run;		/* index of the run that it was for */
 static bool committing;
+static bool stopped_one;		/* the last run ended on request */
+static bool left_alone;			/* a run was, for the scheduler to see to */
 static ErrorData *error;		/* of BATCH_COMMIT_FAILED and BATCH_FAILED */
 static int	error_pause_ms = 0; /* the last pause; 0 after a success */
 
@@ -131,6 +133,7 @@ watch(void)
 		SetLatch(MyLatch);
 		return;
 	}
+	tdo_hand_seen();
 	if (scheduler != NULL && !database->watching)
 		SetLatch(scheduler);
 	enable_timeout_after(watch_timeout, WATCH_MS);
@@ -231,6 +234,7 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 		return;
 	}
 	tdo_attempt_record(live, run, entry, &outcome, started);
+	stopped_one = outcome.stop != TDO_STOP_NONE;
 	done[ndone++] = live->run_id;
 
 	us = tdo_monotonic_us() - begin;
@@ -279,6 +283,12 @@ run_claimed(void)
 		MemoryContextReset(run_context);
 		MemoryContextSwitchTo(run_context);
 
+		/* its last executor ended in its middle: first the scheduler */
+		if (tdo_ended_has(&claimed[i].run_id))
+		{
+			left_alone = true;
+			continue;
+		}
 		/* a run before it, in this transaction, may have cancelled it */
 		if (!tdo_live_get(&claimed[i].run_id, &live) ||
 			!ItemPointerEquals(&live.tid, &claimed[i].tid))
@@ -307,7 +317,8 @@ run_claimed(void)
 		}
 		tdo_attempt_report(&run);
 		execute_one(i, &live, &run, entry);
-		if (batch_is_full(begin) || (entry && tdo_entry_is_solo(entry)))
+		/* what it was asked for is not to be lost with those that follow */
+		if (stopped_one || batch_is_full(begin) || (entry && tdo_entry_is_solo(entry)))
 			break;
 		tdo_session_between_runs();
 	}
@@ -402,6 +413,7 @@ run_durable(void)
 {
 	TimestampTz started = tdo_now();
 
+	tdo_attempt_report(&claimed_run);
 	begin_attempt(0, started, tdo_attempt_deadline(&claimed_run, claimed_entry));
 	if (!tdo_durable_run(&claimed[0], &claimed_run, claimed_entry, started))
 	{
@@ -425,6 +437,7 @@ one_transaction(int limit, const pg_uuid_t *only)
 	committing = false;
 	error = NULL;
 	stopped = TDO_STOP_NONE;
+	stopped_one = left_alone = false;
 	last_started = tdo_now();
 	last_deadline = 0;
 	(void) tdo_user_leave();
@@ -470,6 +483,14 @@ one_transaction(int limit, const pg_uuid_t *only)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/* of several transactions only the last one's flags are known */
 	tdo_session_drop_temp(durable);
+	if (durable && end == BATCH_FAILED)
+		pg_atomic_write_u32(&database->claims, 1);
+	if (left_alone)
+	{
+		/* it is free for the scheduler meanwhile */
+		watch_off();
+		tdo_bgw_sleep(SUSPECT_LOOK_MS, wait_event_pause);
+	}
 	return end;
 }
 

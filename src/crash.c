@@ -19,6 +19,9 @@
  * without that note was executing is suspect, and nothing else.  That is not
  * proof (somebody may have sent the process a SIGKILL): suspects run once more,
  * one at a time while nothing else of ours runs, and only a crash then counts.
+ * (Not found is a run that spoils shared memory so that another process dies of
+ * it.  Where send_abort_for_crash is on, from 16 on, there is no SIGQUIT, and
+ * every run in hand is suspect.)
  *
  * A suspect keeps the others waiting for no longer than twice the time after
  * which it crashed, and a little; one whose turn has come and whom nobody runs,
@@ -63,6 +66,7 @@ typedef struct Hand
 	bool		quit;			/* ended by SIGQUIT: it is not to blame */
 	TimestampTz started;		/* current */
 	int64		begun_us;		/* the same, monotonic */
+	int64		seen_us;		/* monotonic: when it was still at it */
 	pg_uuid_t	runs[TDO_MAX_BATCH];
 } Hand;
 
@@ -114,10 +118,12 @@ map_file(void)
 	{
 		/* one of another size was written under other settings */
 		bool		fits = fstat(fd, &st) == 0 &&
-		(st.st_size == (off_t) file_size() ||
-		 (ftruncate(fd, 0) == 0 && ftruncate(fd, file_size()) == 0));
+		(st.st_size == (off_t) file_size() || ftruncate(fd, 0) == 0);
 
+		/* a store into a hole that the disk has no room for would be a SIGBUS */
 		if (fits)
+			errno = posix_fallocate(fd, 0, file_size());
+		if (fits && errno == 0)
 			map = mmap(NULL, file_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		CloseTransientFile(fd);
 	}
@@ -164,7 +170,8 @@ suspect(const Hand *hand, const pg_uuid_t *run)
 	s->counts = s->counts || hand->alone;
 	s->run = *run;
 	s->started = hand->started;
-	s->window_us = 2 * (tdo_monotonic_us() - hand->begun_us) + WINDOW_EXTRA_US;
+	/* (not the time for which the server was down) */
+	s->window_us = 2 * Max(hand->seen_us - hand->begun_us, 0) + WINDOW_EXTRA_US;
 }
 
 /* the postmaster, before anybody else has the file */
@@ -281,6 +288,14 @@ tdo_hand_set(int nruns, const pg_uuid_t *runs)
 		memcpy(my_hand->runs, runs, nruns * sizeof(pg_uuid_t));
 	my_hand->nruns = nruns;
 	pg_write_barrier();
+}
+
+/* called in a signal handler */
+void
+tdo_hand_seen(void)
+{
+	if (my_hand)
+		my_hand->seen_us = tdo_monotonic_us();
 }
 
 void

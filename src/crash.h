@@ -23,6 +23,7 @@ extern void tdo_hand_take(int slot);
 
 /* the runs in hand; those from first to current are the ones a crash would be blamed on */
 extern void tdo_hand_set(int nruns, const pg_uuid_t *runs);
+extern void tdo_hand_seen(void);	/* still at it; safe in a signal handler */
 extern void tdo_hand_set_current(int first, int current, TimestampTz started);
 
 typedef enum TdoSuspectState

@@ -121,8 +121,7 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 
 /* what a call left: the rows, in a transaction of their own */
 static bool
-record(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
-	   const TdoOutcome *outcome, TimestampTz started)
+record(const TdoLive *claimed, const TdoRun *run, const TdoOutcome *outcome, TimestampTz started)
 {
 	TdoLive		live;
 	bool		again = !outcome->ok && outcome->stop == TDO_STOP_NONE &&
@@ -136,7 +135,7 @@ record(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 		if (again)
 			tdo_unclaim(&live);
 		else
-			tdo_attempt_record(&live, run, entry, outcome, started);
+			tdo_attempt_record(&live, run, tdo_entry_get(run->task, run->owner), outcome, started);
 	}
 	PopActiveSnapshot();
 	tdo_txn_commit();
@@ -195,7 +194,7 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	if (!done)
 		tdo_outcome_failed(&outcome, &here);
 	outcome.stop = stop;
-	if (!record(claimed, run, entry, &outcome, started))
+	if (!record(claimed, run, &outcome, started))
 		return false;
 	tdo_transient_forget(MyDatabaseId, &run->run_id);
 	return true;

@@ -37,15 +37,23 @@ static TdoSlot *slot;
 static TdoDatabase *database;
 static uint32 wait_event_idle;
 
-/* ended in the middle of a run: it must not begin again in a loop */
+/*
+ * Ended in the middle of a run: it must not begin again in a loop.  Noted before
+ * the abort gives up the run's lock, so that nobody begins it before the
+ * scheduler has seen to that.
+ */
 static void
-note_ended(void)
+note_ended(int code, Datum arg)
 {
 	TdoEnded	ended = {0};
-	bool		shared = slot->committing && slot->current > 0;
-	int			index = slot->current;
+	bool		shared;
+	int			index;
 
-	ended.stop = tdo_user_leave();
+	if (slot == NULL || slot->current < 0 || slot->current >= slot->nruns)
+		return;
+	shared = slot->committing && slot->current > 0;
+	index = slot->current;
+	ended.stop = tdo_user_ended();
 	/* it had to make way for a statement: that was not the run's doing */
 	if (ended.stop == TDO_STOP_NONE && tdo_database_is_held(database))
 		return;
@@ -74,8 +82,8 @@ leave_slot(int code, Datum arg)
 		tdo_slot_abandon(args.slot, args.generation);
 		return;
 	}
-	if (tdo_user_code_runs() && slot->current >= 0 && slot->current < slot->nruns)
-		note_ended();
+	if (slot->nruns > 0)
+		pg_atomic_write_u32(&database->claims, 1);
 	tdo_slot_release(args.slot, args.generation);
 	/* a run may have been queued for us a moment ago */
 	if (database->latch)
@@ -151,6 +159,8 @@ tdo_executor_main(Datum main_arg)
 	if (!tdo_slot_attach(args.slot, args.generation))
 		proc_exit(0);
 	slot = &tdo_shared->slots[args.slot];
+	/* (registered after that of the abort, so it comes before it) */
+	before_shmem_exit(note_ended, (Datum) 0);
 
 	tdo_hand_take(args.slot);
 

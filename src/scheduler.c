@@ -58,6 +58,8 @@
 #define STUCK_US			250000
 #define TIMERS_AT_ONCE		1000
 #define CLAIMS_AT_ONCE		100
+#define CLAIMS_EVERY_US		INT64CONST(60000000)
+#define ENDED_AT_ONCE		64
 /* while a suspect is to run alone */
 #define SUSPECT_SLEEP_MS	100
 #define MAX_BACKOFF_MS		60000
@@ -86,6 +88,8 @@ static int64 held_pause_ms = 10;
 static TdoSuspect suspected[TDO_MAX_SUSPECTS];
 static Oid	owners_suspected[TDO_MAX_SUSPECTS];
 static int	nsuspected = 0;
+static TdoEnded seen_ended[ENDED_AT_ONCE];
+static int	nended = 0;
 static uint32 wait_event_main;
 
 static void
@@ -290,35 +294,53 @@ keep_partitions_ahead(void)
 static void
 see_to_the_ended(void)
 {
+	static int64 claims_us = 0;
+	pg_uuid_t	claims[CLAIMS_AT_ONCE];
 	TdoEnded	ended;
 	TdoSuspect	suspect;
-	pg_uuid_t	claims[CLAIMS_AT_ONCE];
-	int			n;
+	int64		now = tdo_monotonic_us();
+	int			n = 0;
 
-	for (;;)
+	nended = nsuspected = 0;
+	while (nended < ENDED_AT_ONCE)
 	{
 		/* a shutdown ends us before it is taken for their fault */
 		CHECK_FOR_INTERRUPTS();
-		if (!tdo_ended_take(MyDatabaseId, &ended))
+		n = tdo_ended_next(MyDatabaseId, n, &ended);
+		if (n < 0)
 			break;
-		tdo_executor_ended(&ended);
+		if (tdo_executor_ended(&ended))
+			seen_ended[nended++] = ended;
 	}
-	nsuspected = 0;
-	while (nsuspected < TDO_MAX_SUSPECTS && tdo_suspect_next(MyDatabaseId, nsuspected, &suspect))
+	for (int i = 0; nsuspected < TDO_MAX_SUSPECTS && tdo_suspect_next(MyDatabaseId, i, &suspect); i++)
 	{
-		suspected[nsuspected] = suspect;
-		owners_suspected[nsuspected++] = tdo_suspected(&suspect.run, suspect.counts,
-													   suspect.started);
+		if (!tdo_suspected(&suspect.run, suspect.counts, suspect.started,
+						   &owners_suspected[nsuspected]))
+			continue;
+		suspected[nsuspected++] = suspect;
+		/* counted once, and for all */
+		if (suspect.counts)
+			tdo_txn_force_sync();
 	}
-	n = tdo_ready_void_claims(claims, CLAIMS_AT_ONCE);
-	for (int i = 0; i < n; i++)
-		tdo_claim_is_void(&claims[i]);
+	if (claims_us == 0 || now - claims_us > CLAIMS_EVERY_US ||
+		pg_atomic_exchange_u32(&database->claims, 0) != 0)
+	{
+		claims_us = now;
+		n = tdo_ready_void_claims(claims, CLAIMS_AT_ONCE);
+		for (int i = 0; i < n; i++)
+			tdo_claim_is_void(&claims[i]);
+		/* some may be held, or shown in a slot still */
+		if (n > 0)
+			pg_atomic_write_u32(&database->claims, 1);
+	}
 }
 
 /* after the commit of what was counted */
 static void
 let_suspects_run(void)
 {
+	for (int i = 0; i < nended; i++)
+		tdo_ended_remove(&seen_ended[i]);
 	for (int i = 0; i < nsuspected; i++)
 	{
 		if (OidIsValid(owners_suspected[i]))
@@ -326,7 +348,7 @@ let_suspects_run(void)
 		else
 			tdo_suspect_drop(&suspected[i].run);
 	}
-	nsuspected = 0;
+	nended = nsuspected = 0;
 }
 
 static void
@@ -397,6 +419,7 @@ look(void)
 	List	   *owners;
 	ListCell   *lc;
 	long		sleep_ms = MAX_SLEEP_MS;
+	TdoEnded	ended;
 	int			fired = 0;
 	bool		running;
 	bool		watching = false;
@@ -464,6 +487,10 @@ look(void)
 		sleep_ms = Min(sleep_ms, BUSY_SLEEP_MS);
 	if (pg_atomic_read_u32(&tdo_shared->nsuspects) > 0)
 		sleep_ms = Min(sleep_ms, SUSPECT_SLEEP_MS);
+	/* what somebody held */
+	if (running && (tdo_ended_next(MyDatabaseId, 0, &ended) >= 0 ||
+					pg_atomic_read_u32(&database->claims) != 0))
+		sleep_ms = Min(sleep_ms, SUSPECT_SLEEP_MS);
 	tdo_stop_oversee(MyDatabaseId, &sleep_ms);
 	database->watching = watching;
 	tdo_pools_keep(MyDatabaseId, owners);
@@ -511,7 +538,7 @@ look_safely(void)
 			PG_RE_THROW();
 		FlushErrorState();
 		tdo_txn_abort();
-		nsuspected = 0;			/* they are read again */
+		nended = nsuspected = 0;	/* they are read again */
 		say_rarely(edata->sqlerrcode, edata->message);
 		sleep_ms = ERROR_PAUSE_MS;
 	}

@@ -71,10 +71,14 @@ shmem_startup(void)
 		pg_atomic_init_u32(&tdo_shared->waiters, 0);
 		pg_atomic_init_u32(&tdo_shared->ntransients, 0);
 		pg_atomic_init_u32(&tdo_shared->nsuspects, 0);
+		pg_atomic_init_u32(&tdo_shared->nended, 0);
 		for (int i = 0; i < TDO_WAIT_BUCKETS; i++)
 			ConditionVariableInit(&tdo_shared->wait[i]);
 		for (int i = 0; i < TDO_MAX_DATABASES; i++)
+		{
 			pg_atomic_init_u32(&tdo_shared->databases[i].prepared, 0);
+			pg_atomic_init_u32(&tdo_shared->databases[i].claims, 0);
+		}
 		for (int i = 0; i < tdo_shared->nslots; i++)
 		{
 			SpinLockInit(&tdo_shared->slots[i].mutex);
@@ -510,6 +514,7 @@ tdo_ended_add(const TdoEnded *ended)
 		if (!OidIsValid(tdo_shared->ended[i].database))
 		{
 			place = &tdo_shared->ended[i];
+			pg_atomic_fetch_add_u32(&tdo_shared->nended, 1);
 			break;
 		}
 	}
@@ -517,21 +522,57 @@ tdo_ended_add(const TdoEnded *ended)
 	LWLockRelease(tdo_shared->lock);
 }
 
-bool
-tdo_ended_take(Oid database, TdoEnded *ended)
+int
+tdo_ended_next(Oid database, int index, TdoEnded *ended)
 {
-	bool		found = false;
+	int			found = -1;
 
+	if (pg_atomic_read_u32(&tdo_shared->nended) == 0)
+		return -1;
+	LWLockAcquire(tdo_shared->lock, LW_SHARED);
+	for (int i = index; i < TDO_MAX_ENDED && found < 0; i++)
+	{
+		if (tdo_shared->ended[i].database == database)
+		{
+			*ended = tdo_shared->ended[i];
+			found = i + 1;
+		}
+	}
+	LWLockRelease(tdo_shared->lock);
+	return found;
+}
+
+void
+tdo_ended_remove(const TdoEnded *ended)
+{
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < TDO_MAX_ENDED && !found; i++)
+	for (int i = 0; i < TDO_MAX_ENDED; i++)
 	{
 		TdoEnded   *e = &tdo_shared->ended[i];
 
-		if (e->database != database)
-			continue;
-		*ended = *e;
-		e->database = InvalidOid;
-		found = true;
+		if (e->database == ended->database && memcmp(&e->run, &ended->run, sizeof(e->run)) == 0)
+		{
+			e->database = InvalidOid;
+			pg_atomic_fetch_sub_u32(&tdo_shared->nended, 1);
+			break;
+		}
+	}
+	LWLockRelease(tdo_shared->lock);
+}
+
+bool
+tdo_ended_has(const pg_uuid_t *run)
+{
+	bool		found = false;
+
+	if (likely(pg_atomic_read_u32(&tdo_shared->nended) == 0))
+		return false;
+	LWLockAcquire(tdo_shared->lock, LW_SHARED);
+	for (int i = 0; i < TDO_MAX_ENDED && !found; i++)
+	{
+		const TdoEnded *e = &tdo_shared->ended[i];
+
+		found = OidIsValid(e->database) && memcmp(&e->run, run, sizeof(*run)) == 0;
 	}
 	LWLockRelease(tdo_shared->lock);
 	return found;

@@ -46,6 +46,7 @@ typedef struct TdoDatabase
 	Oid			database;
 	TdoDbState	state;			/* changed under the lock */
 	int			pid;			/* of the scheduler, 0 before it attached */
+	pg_atomic_uint32 claims;	/* an executor may have left a durable claim */
 	Latch	   *latch;			/* of the scheduler, or NULL */
 	int			failures;		/* schedulers that ended early, in a row */
 	int64		next_try_us;	/* monotonic */
@@ -143,6 +144,7 @@ typedef struct TdoShared
 	TdoDatabase databases[TDO_MAX_DATABASES];
 	TdoPool		pools[TDO_MAX_POOLS];
 	TdoEnded	ended[TDO_MAX_ENDED];
+	pg_atomic_uint32 nended;
 	pg_atomic_uint32 nsuspects; /* in the hand file (crash.c) */
 	TdoTransient transients[TDO_MAX_TRANSIENTS];
 	int			next_transient; /* to be overwritten when all are in use */
@@ -220,9 +222,17 @@ extern void tdo_pools_keep(Oid database, List *roles);
 extern void tdo_pools_keep_databases(List *databases);
 extern bool tdo_pool_get(Oid database, Oid role, TdoPool *copy);
 
-/* remember a run whose executor ends, and take one of a database; one too many is forgotten */
+/*
+ * Remember a run whose executor ends; one too many is forgotten.  The scheduler
+ * looks at its database's one by one, from index 0 on (the index after the one
+ * found; -1: no more), and removes what it has seen to.
+ */
 extern void tdo_ended_add(const TdoEnded *ended);
-extern bool tdo_ended_take(Oid database, TdoEnded *ended);
+extern int	tdo_ended_next(Oid database, int index, TdoEnded *ended);
+extern void tdo_ended_remove(const TdoEnded *ended);
+
+/* nobody is to begin it before the scheduler has seen to it. Cheap while there is none. */
+extern bool tdo_ended_has(const pg_uuid_t *run);
 
 /* count one more serialization failure of the attempt in hand; the attempt came to an end */
 extern int	tdo_transient_count(Oid database, const pg_uuid_t *run);

@@ -49,10 +49,14 @@
 #define CONTROL_USER	UINT64CONST(0x8)
 #define CONTROL_FENCE	UINT64CONST(0x10)	/* one turn */
 
+/* while user code does not run, its end is looked for so often */
+#define OVERSEE_US		INT64CONST(100000)
+
 static TdoSlot *my_slot = NULL;
 static TdoCommits commits = TDO_COMMITS_NONE;
 static bool refused = false;	/* a commit was */
 static TdoStop noted = TDO_STOP_NONE;	/* learnt at a commit */
+static TdoStop last_stop = TDO_STOP_NONE;	/* of the last turn */
 
 /* --------------------------------------------------------- the executor's side */
 
@@ -96,7 +100,13 @@ before_commit(void)
 		tdo_user_check_refused();
 	}
 	noted = tdo_user_leave();
-	if (noted != TDO_STOP_NONE)
+
+	/*
+	 * A commit of the code's own is not undone: what it did may have left the
+	 * transaction already (a database's files, another server).  It stops
+	 * afterwards.
+	 */
+	if (noted != TDO_STOP_NONE && commits == TDO_COMMITS_OURS)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement due to user request")));
@@ -121,17 +131,16 @@ xact_callback(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 		before_commit();
-	else if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE) &&
-			 commits == TDO_COMMITS_USERS)
-		tdo_user_enter();		/* goes on in its next transaction */
-	else if (event == XACT_EVENT_ABORT && commits == TDO_COMMITS_USERS &&
-			 !tdo_user_code_runs())
+	else if (commits == TDO_COMMITS_USERS && !tdo_user_code_runs() &&
+			 (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT))
 	{
-		/* a commit that failed, and code that may have caught that */
+		/* it goes on in its next transaction, or is stopped there */
 		TdoStop		stop = noted;
 
 		tdo_user_enter();
 		noted = stop;
+		if (stop != TDO_STOP_NONE)
+			InterruptPending = QueryCancelPending = true;
 	}
 }
 
@@ -159,6 +168,7 @@ tdo_user_enter(void)
 	if (my_slot == NULL)
 		return;
 	noted = TDO_STOP_NONE;
+	last_stop = TDO_STOP_NONE;
 	allow_cancel(true);
 	control = pg_atomic_read_u64(&my_slot->control) & ~(CONTROL_FENCE - 1);
 	pg_atomic_exchange_u64(&my_slot->control, (control + CONTROL_FENCE) | CONTROL_USER);
@@ -178,8 +188,17 @@ tdo_user_leave(void)
 	/* (an error, on its way here, has forgotten that cancels are held off) */
 	allow_cancel(false);
 	if ((control & CONTROL_USER) && (control & CONTROL_STOP))
-		return (TdoStop) (control & CONTROL_STOP);
+		earlier = (TdoStop) (control & CONTROL_STOP);
+	if (earlier != TDO_STOP_NONE)
+		last_stop = earlier;
 	return earlier;
+}
+
+TdoStop
+tdo_user_ended(void)
+{
+	(void) tdo_user_leave();
+	return last_stop;
 }
 
 bool
@@ -288,9 +307,9 @@ oversee(TdoSlot *slot, int64 now, Overseen *o)
 		return;
 	if (!(control & CONTROL_USER))
 	{
-		/* in a moment, or no more */
-		if (slot->deadline_us != 0)
-			o->look_us = Max(slot->deadline_us, now + 1000);
+		/* in a moment; or, when it commits, no more */
+		if (slot->deadline_us != 0 && !slot->committing)
+			o->look_us = Max(slot->deadline_us, now + OVERSEE_US);
 		return;
 	}
 	o->pid = slot->pid;
@@ -331,13 +350,14 @@ tdo_stop_oversee(Oid database, long *sleep_ms)
 
 		if (slot->state != TDO_SLOT_BUSY || slot->database != database)
 			continue;
-		LWLockAcquire(tdo_shared->lock, LW_SHARED);
 		now = tdo_monotonic_us();
+		/* so that the pid is still the executor's */
+		LWLockAcquire(tdo_shared->lock, LW_SHARED);
 		SpinLockAcquire(&slot->mutex);
 		oversee(slot, now, &o);
 		SpinLockRelease(&slot->mutex);
-		if (o.signal && slot->pid == o.pid)
-			kill(o.pid, SIGUSR2);
+		if (o.signal)
+			kill(slot->pid, SIGUSR2);
 		LWLockRelease(tdo_shared->lock);
 		if (o.look_us != 0)
 			*sleep_ms = Min(*sleep_ms, (long) (Max(o.look_us - now, 0) / 1000 + 1));

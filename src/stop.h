@@ -22,6 +22,9 @@ extern void tdo_user_enter(void);
 extern TdoStop tdo_user_leave(void);
 extern bool tdo_user_code_runs(void);
 
+/* the same, of a process that ends, perhaps before it could write what it had been asked for */
+extern TdoStop tdo_user_ended(void);
+
 /* what a commit means while user code runs */
 typedef enum TdoCommits
 {

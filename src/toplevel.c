@@ -109,10 +109,6 @@ tdo_toplevel_command(const char *sql)
 		RawStmt    *raw = lfirst_node(RawStmt, lc);
 
 		check_statement(raw);
-		if (IsAbortedTransactionBlockState() && !IsA(raw->stmt, TransactionStmt))
-			ereport(ERROR,
-					(errcode(ERRCODE_IN_FAILED_SQL_TRANSACTION),
-					 errmsg("current transaction is aborted, commands ignored until end of transaction block")));
 		tdo_txn_statement_begin();
 		if (implicit)
 			tdo_txn_implicit_block(true);

@@ -231,12 +231,19 @@ too_many_crashes(const TdoLive *live)
 }
 
 /* a claimed run whose executor is gone is as good as queued, and nobody else may have it */
-static bool
+static TdoLock
 lock_ended(const pg_uuid_t *id, TdoLive *live)
 {
-	return tdo_live_lock(id, LockWaitSkip, live) == TDO_LOCKED &&
-		(live->state == TDO_LIVE_QUEUED || live->state == TDO_LIVE_CLAIMED) &&
-		tdo_slot_find_run(id, NULL) == TDO_NOT_IN_HAND;
+	TdoLock		lock = tdo_live_lock(id, LockWaitSkip, live);
+
+	if (lock != TDO_LOCKED)
+		return lock;
+	if (tdo_slot_find_run(id, NULL) != TDO_NOT_IN_HAND)
+		return TDO_LOCK_BUSY;
+	/* what happened to it since leaves nothing to do */
+	if (live->state != TDO_LIVE_QUEUED && live->state != TDO_LIVE_CLAIMED)
+		return TDO_LOCK_GONE;
+	return TDO_LOCKED;
 }
 
 static void
@@ -281,57 +288,55 @@ get_run_and_task(const pg_uuid_t *id, TdoRun *run, TdoTask *task, bool *has_task
 	return true;
 }
 
-void
+bool
 tdo_executor_ended(const TdoEnded *ended)
 {
 	TdoLive		live;
 	TdoRun		run;
 	TdoTask		task;
 	bool		has_task;
-	TimestampTz due;
+	TdoLock		lock = lock_ended(&ended->run, &live);
 
-	if (!lock_ended(&ended->run, &live))
-		return;
+	if (lock != TDO_LOCKED)
+		return lock == TDO_LOCK_GONE;
 	if (ended->stop != TDO_STOP_NONE)
 	{
 		if (get_run_and_task(&ended->run, &run, &task, &has_task))
 			tdo_stopped(&live, &run, has_task ? &task : NULL, ended->stop,
 						ended->reason, ended->started);
-		return;
+		return true;
 	}
 	live.crashes = Min(live.crashes + 1, PG_INT16_MAX);
 	if (too_many_crashes(&live))
-	{
 		crashed(&live, ended->started,
 				psprintf("The process that executed the run ended %d times in its middle.", live.crashes));
-		return;
-	}
-	if (live.crashes == 1)
-	{
+	else if (live.crashes == 1)
 		queue_again(&live);
-		return;
-	}
-	due = tdo_now() + (USECS_PER_SEC << Min(live.crashes - 2, 6));
-	delay_until(&live, due);
+	else
+		delay_until(&live, tdo_now() + (USECS_PER_SEC << Min(live.crashes - 2, 6)));
+	return true;
 }
 
-Oid
-tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started)
+bool
+tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started, Oid *owner)
 {
 	TdoLive		live;
+	TdoLock		lock = lock_ended(id, &live);
 
-	if (!lock_ended(id, &live))
-		return InvalidOid;
+	*owner = InvalidOid;
+	if (lock != TDO_LOCKED)
+		return lock == TDO_LOCK_GONE;
 	if (counts)
 		live.crashes = Min(live.crashes + 1, PG_INT16_MAX);
 	if (counts && too_many_crashes(&live))
 	{
 		crashed(&live, started,
 				psprintf("The server crashed while it executed the run alone, after %d crashes in all.", live.crashes));
-		return InvalidOid;
+		return true;
 	}
 	queue_again(&live);
-	return live.owner;
+	*owner = live.owner;
+	return true;
 }
 
 /* --------------------------------------------------------------- durable claims */
@@ -388,6 +393,8 @@ tdo_claim_is_void(const pg_uuid_t *id)
 {
 	TdoLive		live;
 
-	if (lock_ended(id, &live) && live.state == TDO_LIVE_CLAIMED)
+	/* of one whose executor ended in its middle there is more to say */
+	if (!tdo_ended_has(id) && lock_ended(id, &live) == TDO_LOCKED &&
+		live.state == TDO_LIVE_CLAIMED)
 		queue_again(&live);
 }

@@ -86,17 +86,17 @@ extern void tdo_claim_is_void(const pg_uuid_t *id);
 /*
  * A run in whose middle its executor ended: CANCELED or TIMED_OUT when that was
  * why; else QUEUED at first, then DELAYED for a while that doubles each time,
- * CRASHED after max_crashes, without burning an attempt.  No-op for a run that
- * is in somebody's hand again.
+ * CRASHED after max_crashes, without burning an attempt.  False: somebody holds
+ * the row, so it is to be tried again.
  */
-extern void tdo_executor_ended(const TdoEnded *ended);
+extern bool tdo_executor_ended(const TdoEnded *ended);
 
 /*
  * A run that may have crashed the server -> QUEUED, or CRASHED when it has done so
- * while alone for the max_crashes-th time.  Gives its owner while it is to be run,
- * else InvalidOid.
+ * while alone for the max_crashes-th time.  *owner is who is to run it, or
+ * InvalidOid.  False: as above.
  */
-extern Oid	tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started);
+extern bool tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started, Oid *owner);
 
 /* QUEUED -> DELAYED for so long, no attempt counted: the machine was to blame */
 extern void tdo_later(const pg_uuid_t *id, int64 delay_us);
