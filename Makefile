@@ -7,7 +7,8 @@
 #                         valgrind, assertions (root); docs/TESTING.md
 #   make check-majors, check-asan, check-valgrind, check-cassert
 #                         its parts, in their longer forms
-#   make demo, bench      the first result; the figures
+#   make chaos            the ledger of kills in its long form
+#   make demo, bench      the example, also with KILL=1; the figures
 #   make lint, indent     the house rules; the house layout
 #
 # Only make and git are needed to begin: all but the first call scripts/setup.
@@ -58,7 +59,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 # one of them is asked for, PGXS stays out, and other goals named beside it are
 # given to a second make.
 
-HOUSE = setup check check-more check-majors check-asan check-valgrind check-cassert demo bench lint indent
+HOUSE = setup check check-more check-majors check-asan check-valgrind check-cassert chaos demo bench lint indent
 
 ifneq (,$(filter $(HOUSE) print-%,$(MAKECMDGOALS)))
 
@@ -66,6 +67,9 @@ ifneq (,$(filter $(HOUSE) print-%,$(MAKECMDGOALS)))
 
 # T=name runs one test; KEEP=dir keeps the results
 export T KEEP
+# the ledger of kills and the demo: see the top of test/chaos/run, and of
+# examples/debian-archive/run
+export KILLS RUNS SEED CLIENTS QUIET KILL
 
 setup:
 	@scripts/setup
@@ -82,6 +86,8 @@ check-valgrind:
 	@scripts/check-cassert --under valgrind T="$(or $(T),regress isolation)" --limit 7200
 check-cassert:
 	@scripts/check-cassert
+chaos:
+	@test/chaos/run
 demo:
 	@scripts/demo
 bench:
