@@ -519,6 +519,21 @@ pause_after(const ErrorData *edata)
 }
 
 /*
+ * Since our rollback gave the run back, another executor may have made the
+ * attempt anew, and recorded its end: then ours is no other one's failure.
+ */
+static bool
+still_that_attempt(const TdoLive *live)
+{
+	for (int i = 0; i < nclaimed; i++)
+	{
+		if (memcmp(&claimed[i].run_id, &live->run_id, sizeof(pg_uuid_t)) == 0)
+			return claimed[i].attempt == live->attempt;
+	}
+	return true;
+}
+
+/*
  * What the run did is rolled back and its error known: record it as the run's
  * failure, in a transaction of its own.
  */
@@ -536,7 +551,9 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 	{
 		tdo_txn_begin_ours();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		if (tdo_ready_claim_one(id, &live) && tdo_run_get(id, &run))
+		if (tdo_ready_claim_one(id, &live) &&
+			(stop == TDO_STOP_CANCEL || still_that_attempt(&live)) &&
+			tdo_run_get(id, &run))
 		{
 			TdoEntry   *entry = tdo_entry_get(run.task, run.owner);
 
