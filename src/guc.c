@@ -36,7 +36,7 @@ int			tdo_executor_memory = 256 * 1024;
 int			tdo_executors = 2;
 int			tdo_idle_timeout = 60000;
 int			tdo_max_crashes = 3;
-int			tdo_max_depth = 64;
+int			tdo_max_depth = 1000;
 int			tdo_max_executors = 16;
 int			tdo_max_executors_per_role = 8;
 int			tdo_max_payload_size = 0;
@@ -170,7 +170,7 @@ tdo_guc_init(bool preloading)
 							"Longest chain of runs that trigger one another.",
 							"0 means no limit.",
 							&tdo_max_depth,
-							64, 0, PG_INT16_MAX - 1, PGC_SIGHUP, 0, NULL, NULL, NULL);
+							1000, 0, PG_INT16_MAX - 1, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	if (preloading)
 		DefineCustomIntVariable("triggerdo.max_executors",
