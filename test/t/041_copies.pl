@@ -16,7 +16,9 @@ use Test::More;
 use TriggerdoTest
   qw(node setup_app wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
-my $primary = node('primary', init => { allows_streaming => 1, has_archiving => 1 });
+# (the clock goes far ahead, and the history is to be compared)
+my $primary = node('primary', init => { allows_streaming => 1, has_archiving => 1 },
+	conf => 'triggerdo.retention = 0');
 setup_app($primary);
 app($primary, 'CREATE TABLE app.ledger (run uuid); CREATE TABLE app.gate (open bool)');
 my $write = q{INSERT INTO app.ledger SELECT run_id FROM triggerdo.current_run();};
