@@ -187,6 +187,9 @@ drop_oldest(TimestampTz before)
 
 		if (day_begin(day + 1) > before)
 			break;
+		/* those before it were judged when its scan began */
+		if (scanned_day >= 0 && day < scanned_day)
+			continue;
 		switch (judge(day, before))
 		{
 			case DAY_KEEP:
@@ -204,6 +207,7 @@ drop_oldest(TimestampTz before)
 				(errmsg("triggerdo drops the history of %s", day_name(day))));
 		return true;
 	}
+	scanned_day = -1;
 	return false;
 }
 

@@ -75,6 +75,7 @@ static int64 mark = 0;			/* what MARK_FILE says; 0: there is none */
 
 static TdoOrigin origin;
 static bool origin_valid = false;
+static uint64 origin_changes = 0;
 static Oid	origin_relation = InvalidOid;
 
 static HTAB *known_roles = NULL;	/* oids that are on the map */
@@ -191,7 +192,10 @@ static void
 relation_changed(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == origin_relation)
+	{
 		origin_valid = false;
+		origin_changes++;
+	}
 }
 
 /* what the row comes to, by comparing it with where we are */
@@ -235,16 +239,19 @@ tdo_origin(void)
 	Snapshot	latest;
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	uint64		changes;
 
 	if (likely(origin_valid && origin_relation == o->origin))
 		return &origin;
-	rel = table_open(o->origin, AccessShareLock);
-	/* set first: an invalidation that arrives meanwhile must win */
+	origin_valid = false;
 	origin_relation = o->origin;
-	origin_valid = true;
+	rel = table_open(o->origin, AccessShareLock);
+	/* an error, or an invalidation that arrives meanwhile, must win */
+	changes = origin_changes;
 	memset(&origin, 0, sizeof(origin));
 	origin.standing = TDO_UNBOUND;
-	latest = RegisterSnapshot(GetLatestSnapshot());
+	/* a parallel query takes no new snapshot */
+	latest = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 	scan = systable_beginscan(rel, InvalidOid, false, latest, 0, NULL);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -252,6 +259,7 @@ tdo_origin(void)
 	systable_endscan(scan);
 	UnregisterSnapshot(latest);
 	table_close(rel, AccessShareLock);
+	origin_valid = changes == origin_changes;
 	return &origin;
 }
 

@@ -58,6 +58,7 @@
 
 static TdoObjects objects;
 static bool objects_valid = false;
+static uint64 object_changes = 0;
 static TdoMismatch mismatch;	/* why not; detail is NULL when there is no
 								 * extension */
 
@@ -83,6 +84,7 @@ static void
 invalidate_objects(Datum arg, int cacheid, uint32 hashvalue)
 {
 	objects_valid = false;
+	object_changes++;
 }
 
 /* REINDEX CONCURRENTLY puts another index in the place of one of ours */
@@ -91,7 +93,10 @@ invalidate_relation(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == objects.task || relid == objects.live ||
 		relid == objects.timer || relid == objects.role)
+	{
 		objects_valid = false;
+		object_changes++;
+	}
 }
 
 void
@@ -208,14 +213,14 @@ const TdoObjects *
 tdo_objects_if_any(void)
 {
 	TdoObjects	o;
+	uint64		changes = object_changes;
+	bool		whole = true;
 
 	if (objects_valid)
 		return OidIsValid(objects.extension) ? &objects : NULL;
 
 	memset(&o, 0, sizeof(o));
 	mismatch.detail = NULL;
-	/* set first: an invalidation that arrives meanwhile must win */
-	objects_valid = true;
 	if (find_extension(&o, mismatch.version))
 	{
 		o.schema = get_namespace_oid(TDO_PRIVATE_SCHEMA, true);
@@ -229,10 +234,12 @@ tdo_objects_if_any(void)
 		if (!OidIsValid(o.timer_due))
 		{
 			o.extension = InvalidOid;
-			objects_valid = false;
+			whole = false;
 		}
 	}
 	objects = o;
+	/* an error, or an invalidation that arrives meanwhile, must win */
+	objects_valid = whole && changes == object_changes;
 	return OidIsValid(o.extension) ? &objects : NULL;
 }
 
