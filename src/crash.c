@@ -141,13 +141,14 @@ map_file(void)
 /* -------------------------------------------------------- after a crash */
 
 static TdoSuspect *
-find_suspect(const pg_uuid_t *run)
+find_suspect(Oid database, const pg_uuid_t *run)
 {
 	for (int i = 0; i < TDO_MAX_SUSPECTS; i++)
 	{
 		TdoSuspect *s = &file->suspects[i];
 
-		if (s->state != TDO_SUSPECT_UNUSED && memcmp(&s->run, run, sizeof(*run)) == 0)
+		if (s->state != TDO_SUSPECT_UNUSED && s->database == database &&
+			memcmp(&s->run, run, sizeof(*run)) == 0)
 			return s;
 	}
 	return NULL;
@@ -156,7 +157,7 @@ find_suspect(const pg_uuid_t *run)
 static void
 suspect(const Hand *hand, const pg_uuid_t *run)
 {
-	TdoSuspect *s = find_suspect(run);
+	TdoSuspect *s = find_suspect(hand->database, run);
 
 	for (int i = 0; s == NULL && i < TDO_MAX_SUSPECTS; i++)
 	{
@@ -341,7 +342,7 @@ tdo_suspect_ready(const TdoSuspect *suspect, Oid owner)
 	TdoSuspect *s;
 
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	s = find_suspect(&suspect->run);
+	s = find_suspect(suspect->database, &suspect->run);
 	if (s && s->state == TDO_SUSPECT_NEW)
 	{
 		s->owner = owner;
@@ -373,7 +374,7 @@ tdo_suspect_drop(const pg_uuid_t *run)
 	TdoSuspect *s;
 
 	LWLockAcquire(tdo_shared->lock, LW_EXCLUSIVE);
-	s = file ? find_suspect(run) : NULL;
+	s = file ? find_suspect(MyDatabaseId, run) : NULL;
 	if (s)
 		drop_suspect(s);
 	LWLockRelease(tdo_shared->lock);

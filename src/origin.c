@@ -42,6 +42,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -596,7 +597,7 @@ follow_role(Relation rel, HeapTuple tuple, List **seen)
 	bool		isnull;
 	Oid			role = DatumGetObjectId(heap_getattr(tuple, ROLE_ROLE, RelationGetDescr(rel), &isnull));
 	Name		name = DatumGetName(heap_getattr(tuple, ROLE_NAME, RelationGetDescr(rel), &isnull));
-	char	   *now;
+	const char *now;
 	NameData	new;
 
 	if (list_member_oid(*seen, role))
@@ -606,10 +607,25 @@ follow_role(Relation rel, HeapTuple tuple, List **seen)
 	}
 	*seen = lappend_oid(*seen, role);
 	now = GetUserNameFromId(role, true);
+
+	/*
+	 * Of a dropped one the last name stays, until another role has it: who
+	 * restores a dump must not give that one the dropped one's tasks.  (A
+	 * role that a copy's server lacks waits for its name.)
+	 */
+	if (now == NULL && !tdo_role_is_missing(role) &&
+		OidIsValid(get_role_oid(NameStr(*name), true)))
+		now = "";
 	if (now == NULL || strcmp(now, NameStr(*name)) == 0)
-		return;					/* of a dropped one the last name stays */
+		return;
 	namestrcpy(&new, now);
 	CatalogTupleUpdate(rel, &tuple->t_self, form_role(rel, role, &new));
+}
+
+void
+tdo_roles_look_again(void)
+{
+	roles_changed = true;
 }
 
 void

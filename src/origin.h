@@ -69,6 +69,7 @@ extern char *tdo_role_name(Oid role);
 
 /* scheduler: keep the map's names true; a callback asks for it */
 extern void tdo_roles_watch(void);
+extern void tdo_roles_look_again(void); /* the transaction that did has failed */
 extern void tdo_roles_follow(void);
 
 /* "a, b": names on the map that this server lacks; NULL when there are none */

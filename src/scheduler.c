@@ -538,6 +538,7 @@ look_safely(void)
 			PG_RE_THROW();
 		FlushErrorState();
 		tdo_txn_abort();
+		tdo_roles_look_again();
 		nended = nsuspected = 0;	/* they are read again */
 		say_rarely(edata->sqlerrcode, edata->message);
 		sleep_ms = ERROR_PAUSE_MS;

@@ -572,7 +572,7 @@ tdo_ended_has(const pg_uuid_t *run)
 	{
 		const TdoEnded *e = &tdo_shared->ended[i];
 
-		found = OidIsValid(e->database) && memcmp(&e->run, run, sizeof(*run)) == 0;
+		found = e->database == MyDatabaseId && memcmp(&e->run, run, sizeof(*run)) == 0;
 	}
 	LWLockRelease(tdo_shared->lock);
 	return found;

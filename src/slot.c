@@ -218,7 +218,8 @@ tdo_slot_find_run(const pg_uuid_t *run, TimestampTz *started)
 		TdoSlot    *slot = &tdo_shared->slots[i];
 		TdoInHand	found = TDO_NOT_IN_HAND;
 
-		if (slot->state != TDO_SLOT_BUSY || slot->nruns == 0)
+		/* (a database made from a template has runs of the same ids) */
+		if (slot->state != TDO_SLOT_BUSY || slot->nruns == 0 || slot->database != MyDatabaseId)
 			continue;			/* unlocked look: a hint, as the answer is */
 		SpinLockAcquire(&slot->mutex);
 		for (int k = 0; k < slot->nruns; k++)
