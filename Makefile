@@ -19,7 +19,7 @@ MODULE_big = triggerdo
 
 # Lowest layer first; scripts/lint knows the same layers.
 OBJS = \
-	src/clock.o src/json.o src/retry.o src/failure.o \
+	src/clock.o src/fault.o src/json.o src/retry.o src/failure.o \
 	src/guc.o src/shmem.o src/crash.o src/slot.o src/stop.o src/txn.o src/bgw.o src/wake.o \
 	src/store.o src/origin.o src/rows.o src/task.o src/ready.o src/limits.o src/transition.o src/history.o \
 	src/session.o src/execute.o src/toplevel.o src/attempt.o src/durable.o src/batch.o src/executor.o src/scheduler.o src/launcher.o \

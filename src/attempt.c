@@ -20,6 +20,7 @@
 
 #include "attempt.h"
 #include "clock.h"
+#include "fault.h"
 #include "guc.h"
 #include "transition.h"
 #include "triggerdo.h"
@@ -31,6 +32,7 @@ tdo_attempt_record(const TdoLive *live, const TdoRun *run, const TdoEntry *entry
 	const TdoTask *task = entry ? tdo_entry_task(entry) : NULL;
 	TdoFailed	f = {0};
 
+	TDO_FAULT("before_record");
 	if (outcome->stop != TDO_STOP_NONE)
 	{
 		char		reason[TDO_REASON_LEN];

@@ -40,6 +40,7 @@
 #include "crash.h"
 #include "durable.h"
 #include "execute.h"
+#include "fault.h"
 #include "guc.h"
 #include "origin.h"
 #include "ready.h"
@@ -366,6 +367,7 @@ batch_transaction(int limit, const pg_uuid_t *only)
 		tdo_txn_abort();
 		return BATCH_ALONE;
 	}
+	TDO_FAULT("after_claim");
 	if (slot->state != TDO_SLOT_BUSY)
 		tdo_slot_set_state(slot, TDO_SLOT_BUSY);
 	for (int i = 0; i < nclaimed; i++)
@@ -386,14 +388,18 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	{
 		/* what it is for may not be lost by a crash */
 		tdo_txn_force_sync();
+		TDO_FAULT("before_durable_claim");
 		tdo_txn_commit();
+		TDO_FAULT("after_durable_claim");
 		return end;
 	}
 	tdo_slot_set_committing(slot, last_deadline);
 	committing = true;
 	tdo_user_commits(TDO_COMMITS_OURS);
 	tdo_user_enter();			/* deferred triggers are user code */
+	TDO_FAULT("before_commit");
 	tdo_txn_commit();
+	TDO_FAULT("after_commit");
 	(void) tdo_user_leave();
 	tdo_user_commits(TDO_COMMITS_NONE);
 	committing = false;
@@ -560,6 +566,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 			/* its runs need not spoil another batch */
 			if (entry)
 				tdo_entry_make_solo(entry);
+			TDO_FAULT("record_outside");
 			tdo_attempt_record(&live, &run, entry, &outcome, last_started);
 			recorded = true;
 		}

@@ -26,6 +26,7 @@
 
 #include "attempt.h"
 #include "durable.h"
+#include "fault.h"
 #include "guc.h"
 #include "limits.h"
 #include "slot.h"
@@ -58,6 +59,7 @@ complete_procedure(const TdoLive *claimed, char keep, Jsonb *output, TimestampTz
 {
 	TdoLive		live;
 
+	TDO_FAULT("before_record");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (!tdo_claim_lock(claimed, &live))
 		ereport(ERROR,
@@ -69,7 +71,9 @@ complete_procedure(const TdoLive *claimed, char keep, Jsonb *output, TimestampTz
 	tdo_slot_set_committing(slot, slot->deadline_us);
 	tdo_user_commits(TDO_COMMITS_OURS);
 	tdo_user_enter();			/* deferred triggers are user code */
+	TDO_FAULT("before_commit");
 	tdo_txn_commit();
+	TDO_FAULT("after_commit");
 }
 
 static void
@@ -91,7 +95,9 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 	{
 		tdo_user_commits(TDO_COMMITS_USERS);
 		tdo_user_enter();
+		TDO_FAULT("before_user");
 		tdo_toplevel_command(task->command);
+		TDO_FAULT("after_user");
 		*stop = tdo_user_leave();
 		stop_if_asked(*stop);
 	}
@@ -106,7 +112,9 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 		PopActiveSnapshot();
 		tdo_user_commits(task->own_commits ? TDO_COMMITS_USERS : TDO_COMMITS_REFUSED);
 		tdo_user_enter();
+		TDO_FAULT("before_user");
 		output = tdo_toplevel_call(tdo_task_function_name(task), task->run_nargs, run->payload);
+		TDO_FAULT("after_user");
 		MemoryContextSwitchTo(user_context);
 		*stop = tdo_user_leave();
 		stop_if_asked(*stop);
@@ -138,7 +146,9 @@ record(const TdoLive *claimed, const TdoRun *run, const TdoOutcome *outcome, Tim
 			tdo_attempt_record(&live, run, tdo_entry_get(run->task, run->owner), outcome, started);
 	}
 	PopActiveSnapshot();
+	TDO_FAULT("before_commit");
 	tdo_txn_commit();
+	TDO_FAULT("after_commit");
 	return !again;
 }
 

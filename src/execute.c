@@ -35,6 +35,7 @@
 
 #include "compat.h"
 #include "execute.h"
+#include "fault.h"
 #include "limits.h"
 #include "store.h"
 #include "triggerdo.h"
@@ -408,7 +409,9 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 								   SECURITY_RESTRICTED_OPERATION);
 		if (outer == NULL)
 			tdo_user_enter();
+		TDO_FAULT("before_user");
 		outcome->output = call_function(entry, run->payload, context);
+		TDO_FAULT("after_user");
 		leave_user_code(outer, outcome);
 		/* it may have caught the cancel, and gone on */
 		if (outcome->stop != TDO_STOP_NONE)

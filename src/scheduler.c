@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "crash.h"
 #include "failure.h"
+#include "fault.h"
 #include "guc.h"
 #include "history.h"
 #include "origin.h"
@@ -309,6 +310,7 @@ see_to_the_ended(void)
 		n = tdo_ended_next(MyDatabaseId, n, &ended);
 		if (n < 0)
 			break;
+		TDO_FAULT("ended");
 		if (tdo_executor_ended(&ended))
 			seen_ended[nended++] = ended;
 	}
@@ -442,6 +444,8 @@ look(void)
 	{
 		see_to_the_ended();
 		fired = tdo_timers_fire(now, TIMERS_AT_ONCE);
+		if (fired > 0)
+			TDO_FAULT("timers");
 		if (fired == TIMERS_AT_ONCE)
 			sleep_ms = 0;
 	}

@@ -22,6 +22,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "fault.h"
 #include "guc.h"
 #include "limits.h"
 #include "origin.h"
@@ -66,6 +67,7 @@ tdo_enqueue(const TdoEnqueue *e)
 	tdo_role_remember(run.triggered_by);
 	run.keep_result = e->keep_result;
 	tdo_run_insert(&run);
+	TDO_FAULT("enqueue");
 
 	live.run_id = run.run_id;
 	live.owner = run.owner;

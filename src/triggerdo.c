@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "crash.h"
 #include "execute.h"
+#include "fault.h"
 #include "guc.h"
 #include "origin.h"
 #include "shmem.h"
@@ -34,6 +35,7 @@ void
 _PG_init(void)
 {
 	tdo_clock_init();
+	tdo_fault_init();
 	tdo_guc_init(process_shared_preload_libraries_in_progress);
 	tdo_wake_init();
 	tdo_store_init();

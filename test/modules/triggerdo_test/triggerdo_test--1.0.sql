@@ -56,3 +56,27 @@ CREATE FUNCTION triggerdo_test.misbehave(how text) RETURNS int
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'triggerdo_test_misbehave';
 REVOKE EXECUTE ON FUNCTION triggerdo_test.misbehave(text) FROM PUBLIC;
+
+-- Goes on for so many seconds without looking whether it is to stop.
+CREATE FUNCTION triggerdo_test.spin(seconds float8) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_spin';
+
+-- Lets something go wrong at a fault point (TDO_FAULT() in src/), whoever comes
+-- there: "error" (XX000), "full" (53100), "fatal", "kill", "segv", "sleep" (1 s);
+-- so many times, after that many times without. A crash of the server ends it.
+CREATE FUNCTION triggerdo_test.fault(point text, action text, times int DEFAULT 1, skip int DEFAULT 0) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_fault';
+REVOKE EXECUTE ON FUNCTION triggerdo_test.fault(text, text, int, int) FROM PUBLIC;
+
+-- How often it has happened there since fault() was called for that point.
+CREATE FUNCTION triggerdo_test.fault_hits(point text) RETURNS int
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_fault_hits';
+
+-- Nothing goes wrong any more.
+CREATE FUNCTION triggerdo_test.reset_faults() RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'triggerdo_test_reset_faults';
+REVOKE EXECUTE ON FUNCTION triggerdo_test.reset_faults() FROM PUBLIC;

@@ -1,14 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * triggerdo_test.c
- *	  A clock that tests can move, in every process at once.
+ *	  A clock that tests can move, and faults that they can let happen, in every
+ *	  process at once.
  *
- * Job: replaces triggerdo's clock through its rendezvous variable; keeps the
- *		mock time in shared memory.
- * Called by: SQL functions of the tests; tdo_now() in every process.
- * Locks: none. The whole state is one 64-bit word, so that the clock may be
- *		read anywhere: under any lock, in a callback, in a critical section.
- * Crash: the clock goes back to real time.
+ * Job: replaces triggerdo's clock and fills its fault points through their
+ *		rendezvous variables; keeps the mock time, and what is to go wrong, in
+ *		shared memory.
+ * Called by: SQL functions of the tests; tdo_now() and TDO_FAULT() in every process.
+ * Locks: none for the clock. Its whole state is one 64-bit word, so that it may
+ *		be read anywhere: under any lock, in a callback, in a critical section.
+ *		A spinlock for the faults.
+ * Crash: the clock goes back to real time, and nothing goes wrong any more.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +27,7 @@
 #include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "storage/spin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -31,6 +35,7 @@
 #include "utils/xid8.h"
 
 #include "clock.h"
+#include "fault.h"
 #include "ready.h"
 
 PG_MODULE_MAGIC;
@@ -44,7 +49,36 @@ typedef struct ClockState
 	pg_atomic_uint64 word;
 } ClockState;
 
+#define MAX_FAULTS	8
+
+typedef enum FaultAction
+{
+	FAULT_ERROR,				/* an error of ours: the run's */
+	FAULT_FULL,					/* an error of the machine: no run's */
+	FAULT_FATAL,				/* the process ends */
+	FAULT_KILL,					/* it is killed: the server crashes */
+	FAULT_SEGV,
+	FAULT_SLEEP					/* a second */
+} FaultAction;
+
+typedef struct Fault
+{
+	char		point[32];		/* empty: unused */
+	FaultAction action;
+	int			skip;			/* times it is reached before it happens */
+	int			left;			/* times it happens */
+	int			hits;			/* times it has happened */
+} Fault;
+
+typedef struct FaultState
+{
+	slock_t		mutex;
+	bool		armed;			/* any: an unlocked look */
+	Fault		faults[MAX_FAULTS];
+} FaultState;
+
 static ClockState *state = NULL;
+static FaultState *faults = NULL;
 static TdoClockSeam *seam = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 #if PG_VERSION_NUM >= 150000
@@ -63,6 +97,10 @@ PG_FUNCTION_INFO_V1(triggerdo_test_xid_burnt);
 PG_FUNCTION_INFO_V1(triggerdo_test_claim);
 PG_FUNCTION_INFO_V1(triggerdo_test_crash);
 PG_FUNCTION_INFO_V1(triggerdo_test_misbehave);
+PG_FUNCTION_INFO_V1(triggerdo_test_spin);
+PG_FUNCTION_INFO_V1(triggerdo_test_fault);
+PG_FUNCTION_INFO_V1(triggerdo_test_fault_hits);
+PG_FUNCTION_INFO_V1(triggerdo_test_reset_faults);
 
 static uint64
 pack(int64 value, bool frozen)
@@ -105,7 +143,7 @@ request_shmem(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 #endif
-	RequestAddinShmemSpace(sizeof(ClockState));
+	RequestAddinShmemSpace(add_size(sizeof(ClockState), sizeof(FaultState)));
 }
 
 static void
@@ -118,12 +156,150 @@ startup_shmem(void)
 	state = ShmemInitStruct("triggerdo_test clock", sizeof(ClockState), &found);
 	if (!found)
 		pg_atomic_init_u64(&state->word, 0);
+	faults = ShmemInitStruct("triggerdo_test faults", sizeof(FaultState), &found);
+	if (!found)
+	{
+		memset(faults, 0, sizeof(FaultState));
+		SpinLockInit(&faults->mutex);
+	}
 }
+
+/* ------------------------------------------------------------------- faults */
+
+/* caller holds the mutex */
+static Fault *
+find_fault(const char *point)
+{
+	for (int i = 0; i < MAX_FAULTS; i++)
+	{
+		if (strcmp(faults->faults[i].point, point) == 0)
+			return &faults->faults[i];
+	}
+	return NULL;
+}
+
+static void
+happen(const char *point, FaultAction action)
+{
+	switch (action)
+	{
+		case FAULT_ERROR:
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("fault at %s", point)));
+			break;
+		case FAULT_FULL:
+			ereport(ERROR,
+					(errcode(ERRCODE_DISK_FULL),
+					 errmsg("fault at %s", point)));
+			break;
+		case FAULT_FATAL:
+			ereport(FATAL,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("fault at %s", point)));
+			break;
+		case FAULT_KILL:
+		case FAULT_SEGV:
+			kill(MyProcPid, action == FAULT_KILL ? SIGKILL : SIGSEGV);
+			pg_usleep(1000000);
+			break;
+		case FAULT_SLEEP:
+			pg_usleep(1000000);
+			break;
+	}
+}
+
+static void
+reached(const char *point)
+{
+	Fault	   *fault;
+	FaultAction action = FAULT_ERROR;
+	bool		now = false;
+
+	if (faults == NULL || !faults->armed)
+		return;
+	SpinLockAcquire(&faults->mutex);
+	fault = find_fault(point);
+	if (fault && fault->left > 0 && fault->skip-- <= 0)
+	{
+		fault->skip = 0;
+		fault->left--;
+		fault->hits++;
+		action = fault->action;
+		now = true;
+	}
+	SpinLockRelease(&faults->mutex);
+	if (now)
+		happen(point, action);
+}
+
+Datum
+triggerdo_test_fault(PG_FUNCTION_ARGS)
+{
+	static const char *const actions[] = {"error", "full", "fatal", "kill", "segv", "sleep"};
+	char	   *point = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	int			action = 0;
+	Fault	   *fault;
+
+	while (action < lengthof(actions) && strcmp(actions[action], name) != 0)
+		action++;
+	if (action == lengthof(actions) || point[0] == '\0' || strlen(point) >= sizeof(fault->point))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no fault \"%s\" at \"%s\"", name, point)));
+	SpinLockAcquire(&faults->mutex);
+	fault = find_fault(point);
+	if (fault == NULL)
+		fault = find_fault("");
+	if (fault)
+	{
+		strlcpy(fault->point, point, sizeof(fault->point));
+		fault->action = (FaultAction) action;
+		fault->left = PG_GETARG_INT32(2);
+		fault->skip = PG_GETARG_INT32(3);
+		fault->hits = 0;
+		faults->armed = true;
+	}
+	SpinLockRelease(&faults->mutex);
+	if (fault == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many faults")));
+	PG_RETURN_VOID();
+}
+
+Datum
+triggerdo_test_fault_hits(PG_FUNCTION_ARGS)
+{
+	char	   *point = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Fault	   *fault;
+	int			hits;
+
+	SpinLockAcquire(&faults->mutex);
+	fault = find_fault(point);
+	hits = fault ? fault->hits : 0;
+	SpinLockRelease(&faults->mutex);
+	PG_RETURN_INT32(hits);
+}
+
+Datum
+triggerdo_test_reset_faults(PG_FUNCTION_ARGS)
+{
+	SpinLockAcquire(&faults->mutex);
+	memset(faults->faults, 0, sizeof(faults->faults));
+	faults->armed = false;
+	SpinLockRelease(&faults->mutex);
+	PG_RETURN_VOID();
+}
+
+/* --------------------------------------------------------------------- clock */
 
 void
 _PG_init(void)
 {
 	void	  **rendezvous = find_rendezvous_variable("triggerdo_clock");
+	TdoFaultSeam *fault_seam = *(TdoFaultSeam **) find_rendezvous_variable("triggerdo_fault");
 
 	if (!process_shared_preload_libraries_in_progress)
 		ereport(ERROR,
@@ -131,7 +307,7 @@ _PG_init(void)
 				 errmsg("triggerdo_test must be loaded at server start"),
 				 errhint("Set shared_preload_libraries = 'triggerdo,triggerdo_test'.")));
 	seam = (TdoClockSeam *) *rendezvous;
-	if (seam == NULL)
+	if (seam == NULL || fault_seam == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("triggerdo_test found no clock of triggerdo"),
@@ -148,6 +324,7 @@ _PG_init(void)
 
 	/* the processes to come inherit it by fork */
 	seam->clock = &mock_clock;
+	fault_seam->reached = reached;
 }
 
 /* tells every process of triggerdo to look at the clock again */
@@ -268,6 +445,17 @@ triggerdo_test_misbehave(PG_FUNCTION_ARGS)
 	if (memory != NULL && memory[size] > 0)
 		result = 1;
 	PG_RETURN_INT32(result);
+}
+
+/* somebody's C code that never looks for interrupts, for so many seconds */
+Datum
+triggerdo_test_spin(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = GetCurrentTimestamp() + (TimestampTz) (PG_GETARG_FLOAT8(0) * 1000000.0);
+
+	while (GetCurrentTimestamp() < until)
+		pg_usleep(1000);
+	PG_RETURN_VOID();
 }
 
 typedef int (*ClaimFunction) (Oid owner, int limit, TdoLive *claimed, TdoReadyCursor *cursor);
