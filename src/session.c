@@ -130,6 +130,11 @@ tdo_session_reset(void)
 	DropAllPreparedStatements();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetSequenceCaches();
+
+	/* the transaction began with what a procedure or command had left */
+	XactIsoLevel = DefaultXactIsoLevel;
+	XactReadOnly = DefaultXactReadOnly;
+	XactDeferrable = DefaultXactDeferrable;
 }
 
 void

@@ -17,7 +17,7 @@ use Time::HiRes qw(time usleep);
 use TriggerdoTest
   qw(node setup_app wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
-my $node = node('faults', conf => "triggerdo.idle_timeout = '60s'\nlog_min_messages = log");
+my $node = node('faults', fast => 1, conf => "triggerdo.idle_timeout = '60s'\nlog_min_messages = log");
 setup_app($node);
 my $retry = q{retry => triggerdo.retry_policy(9, 'fixed', min_delay => '10 ms')};
 app($node, qq{
@@ -59,7 +59,9 @@ sub settled
 	return 0;
 }
 
-# round(TASK, RUNS, POINT, ACTION, [MORE => SQL before]): one fault, and what is left of it
+my $rounds = 0;
+
+# round_of(TASK, RUNS, POINT, ACTION, [OPTION => VALUE...]): one fault, and what is left of it
 sub round_of
 {
 	my ($task, $n, $point, $action, %opts) = @_;
@@ -68,12 +70,15 @@ sub round_of
 	my $before = crashes();
 
 	$node->safe_psql('postgres', 'TRUNCATE app.ledger; SELECT triggerdo_test.reset_faults();'
-		. ($opts{arm} // '') . "SELECT triggerdo_test.fault('$point', '$action')");
+		. ($opts{arm} // '') . "SELECT triggerdo_test.fault('$point', '$action', skip => " . ($opts{skip} // 0) . ')');
 	my $how = $opts{how} // '';
-	my @runs = split /\n/,
-	  app($node, "SELECT triggerdo.trigger_task('$task'$how) FROM generate_series(1, $n)");
-	$opts{meanwhile}->(@runs) if $opts{meanwhile};
-	my $ok = settled(30);
+	# (the server may crash before the session has taken its leave)
+	my $tag = 'round ' . ++$rounds;
+	$node->psql('postgres', "SELECT count(triggerdo.trigger_task('$task'$how, tags => '{$tag}')) FROM generate_series(1, $n)",
+		extra_params => [ '-U', 'app' ]);
+	$opts{meanwhile}->($tag) if $opts{meanwhile};
+	settled(30);
+	my @runs = split /\n/, $node->safe_psql('postgres', "SELECT run_id FROM triggerdo.runs WHERE tags = '{$tag}'");
 	my $list = join ',', map { "'$_'" } @runs;
 	is($dies ? crashes() - $before : $node->safe_psql('postgres', "SELECT triggerdo_test.fault_hits('$point')"),
 		'1', "$name: it happened once");
@@ -96,7 +101,7 @@ foreach my $task (qw(function procedure steps command))
 	my $durable = $task ne 'function';
 	foreach my $point (@points, $durable ? qw(before_durable_claim after_durable_claim) : ())
 	{
-		foreach my $action (qw(error full fatal kill))
+		foreach my $action ($task eq 'steps' ? qw(error fatal) : qw(error full fatal kill))
 		{
 			round_of($task, $durable ? 3 : 20, $point, $action);
 		}
@@ -107,7 +112,8 @@ foreach my $task (qw(function procedure steps command))
 # in a task that triggers another, in the scheduler, and when a failure is recorded
 foreach my $action (qw(error full fatal kill))
 {
-	round_of('fork', 5, 'enqueue', $action);
+	# (the first five are the session's)
+	round_of('fork', 5, 'enqueue', $action, skip => 5);
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM app.ledger WHERE task = 'function'}),
 		'5', "enqueue, $action: each has triggered one");
 	round_of('function', 5, 'timers', $action, how => q{, delay => '50 ms'});
@@ -122,9 +128,9 @@ plpgsql_task($node, 'slow', q{PERFORM pg_sleep(0.3);
 foreach my $action (qw(error full fatal kill))
 {
 	round_of('slow', 1, 'ended', $action, meanwhile => sub {
-		my ($run) = @_;
-		$node->poll_query_until('postgres', "SELECT status = 'EXECUTING' FROM triggerdo.runs WHERE run_id = '$run'");
-		$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM triggerdo.workers WHERE run_id = '$run'");
+		my ($tag) = @_;
+		$node->poll_query_until('postgres', "SELECT status = 'EXECUTING' FROM triggerdo.runs WHERE tags = '{$tag}'");
+		$node->psql('postgres', "SELECT pg_terminate_backend(w.pid) FROM triggerdo.workers w JOIN triggerdo.runs r USING (run_id) WHERE r.tags = '{$tag}'");
 	});
 }
 
