@@ -48,7 +48,7 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 # The tests, in their order. The first one creates the extension, and so runs
 # before any other that is asked for by name.
 REGRESS   = install task retry trigger execution procedure command session run_now wait cancel_run views clock hostile keep history plans
-ISOLATION = claim claim-batch run-now run-now-claim cancel enqueue define-task first-of-day wait-for-run wait-for-none
+ISOLATION = claim claim-batch run-now run-now-claim cancel cancel-executing enqueue define-task first-of-day wait-for-run wait-for-none
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wmissing-prototypes $(if $(WERROR),-Werror)
