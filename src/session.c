@@ -130,11 +130,6 @@ tdo_session_reset(void)
 	DropAllPreparedStatements();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetSequenceCaches();
-
-	/* the transaction began with what a procedure or command had left */
-	XactIsoLevel = DefaultXactIsoLevel;
-	XactReadOnly = DefaultXactReadOnly;
-	XactDeferrable = DefaultXactDeferrable;
 }
 
 void

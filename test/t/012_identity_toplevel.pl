@@ -4,8 +4,8 @@
 # where the bookkeeping of such runs passes by (S01, F26, F29).
 #
 # Red without: BackgroundWorkerInitializeConnectionByOid(args.database, args.role)
-# in tdo_executor_main() (src/executor.c); in src/session.c: XactReadOnly and
-# XactIsoLevel in tdo_session_reset(), SetPGVariable("session_authorization");
+# in tdo_executor_main() (src/executor.c); in src/session.c: tdo_txn_as_defaults() and
+# SetPGVariable("session_authorization") in tdo_session_reset();
 # LockTimeout = 0 in tdo_claim_lock() (src/transition.c); heap access in place of
 # SQL in src/rows.c (search_path, operators, pg_temp).
 

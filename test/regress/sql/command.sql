@@ -87,7 +87,7 @@ ROLLBACK PREPARED 'of a command';
 SELECT count(*) AS children FROM triggerdo.runs r JOIN commands c ON r.parent_run_id = c.run WHERE c.id = 'trigger';
 SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relname IN ('orders_id', 'made');
 
--- What it sets does not last. Red without: ResetAllOptions() in tdo_session_reset(); tdo_session_drop_temp(durable).
+-- What it sets does not last. Red without: ResetAllOptions(), tdo_txn_as_defaults() in tdo_session_reset(); tdo_session_drop_temp(durable).
 CREATE FUNCTION app.sees(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
     RETURN jsonb_build_object('user', current_user, 'work_mem', current_setting('work_mem'), 'path', current_setting('search_path'),
