@@ -490,7 +490,11 @@ one_transaction(int limit, const pg_uuid_t *only)
 	/* of several transactions only the last one's flags are known */
 	tdo_session_drop_temp(durable);
 	if (durable && end == BATCH_FAILED)
+	{
+		/* only now, when no slot shows it any more, is the claim void */
 		pg_atomic_write_u32(&database->claims, 1);
+		tell_given_back();
+	}
 	if (left_alone)
 	{
 		/* it is free for the scheduler meanwhile */
