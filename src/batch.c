@@ -110,6 +110,7 @@ static TdoStop stopped;			/* why the commit failed, if that was on
 								 * request */
 static int	stopped_run;		/* index of the run that it was for */
 static bool committing;
+static bool claiming;			/* durably: that may be committed */
 static bool stopped_one;		/* the last run ended on request */
 static bool left_alone;			/* a run was, for the scheduler to see to */
 static ErrorData *error;		/* of BATCH_COMMIT_FAILED and BATCH_FAILED */
@@ -313,6 +314,7 @@ run_claimed(void)
 			claimed_entry = entry;
 			claimed[i] = live;
 			tdo_claim_durably(&claimed[i]);
+			claiming = true;
 			handling = -1;
 			return BATCH_CLAIMED;
 		}
@@ -440,7 +442,7 @@ one_transaction(int limit, const pg_uuid_t *only)
 
 	nclaimed = ndone = nagain = 0;
 	handling = -1;
-	committing = false;
+	committing = claiming = false;
 	error = NULL;
 	stopped = TDO_STOP_NONE;
 	stopped_one = left_alone = false;
@@ -489,7 +491,7 @@ one_transaction(int limit, const pg_uuid_t *only)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/* of several transactions only the last one's flags are known */
 	tdo_session_drop_temp(durable);
-	if (durable && end == BATCH_FAILED)
+	if (claiming && end == BATCH_FAILED)
 	{
 		/* only now, when no slot shows it any more, is the claim void */
 		pg_atomic_write_u32(&database->claims, 1);

@@ -2,8 +2,8 @@
 # task: no run lost, none done twice that may not be, and nothing bent.
 #
 # Red without, in src/batch.c: handling (record_outside() of what is not the
-# machine's fault), run_each_alone() in commit_failed(), the last
-# tell_given_back() in one_transaction() (the claimed run would wait a minute); in src/durable.c:
+# machine's fault), run_each_alone() in commit_failed(), claiming
+# in one_transaction() (the claimed run would wait a minute); in src/durable.c:
 # tdo_claim_lock() in record() and complete_procedure(); in src/scheduler.c:
 # tdo_ready_void_claims() in see_to_the_ended().
 
