@@ -64,6 +64,22 @@ tdo_attempt_failed(TdoOutcome *outcome, const ErrorData *edata, TdoStop stop)
 	outcome->stop = stop;
 }
 
+void
+tdo_attempt_unrecorded(const pg_uuid_t *id, TdoStop stop, TimestampTz started)
+{
+	TdoEnded	ended = {0};
+	int			index;
+
+	if (stop == TDO_STOP_NONE)
+		return;
+	ended.database = MyDatabaseId;
+	ended.run = *id;
+	ended.started = started;
+	ended.stop = stop;
+	tdo_stop_reason(&index, ended.reason);
+	tdo_ended_add(&ended);
+}
+
 bool
 tdo_attempt_may_repeat(const pg_uuid_t *id, const ErrorData *edata)
 {

@@ -21,6 +21,12 @@ extern void tdo_attempt_record(const TdoLive *live, const TdoRun *run, const Tdo
 extern void tdo_attempt_failed(TdoOutcome *outcome, const ErrorData *edata, TdoStop stop);
 
 /*
+ * A stop that was accepted and could not be written, in an executor: the scheduler
+ * writes it, and nobody begins the run before.  No-op for TDO_STOP_NONE.
+ */
+extern void tdo_attempt_unrecorded(const pg_uuid_t *id, TdoStop stop, TimestampTz started);
+
+/*
  * Serialization failures, deadlocks and locks that cannot be had have a budget
  * of their own; counts this one.  NULL: no error that may be tried again.
  */

@@ -336,13 +336,14 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	BatchEnd	end;
 
 	tdo_txn_begin();
+	/* before anything takes a snapshot under the last task's isolation level */
+	tdo_session_reset();
 	if (!tdo_session_still_fits() || tdo_objects_if_any() == NULL ||
 		tdo_origin()->standing != TDO_RUNNING)
 	{
 		tdo_txn_commit();
 		return BATCH_GONE;
 	}
-	tdo_session_reset();
 	PushActiveSnapshot(GetTransactionSnapshot());
 
 	/* a frozen snapshot is not for sharing */
@@ -588,6 +589,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 		FlushErrorState();
 		(void) tdo_user_leave();
 		tdo_txn_abort();
+		tdo_attempt_unrecorded(id, stop, last_started);
 		pause_after(second);
 		recorded = true;		/* has paused */
 	}

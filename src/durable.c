@@ -161,6 +161,7 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	TdoOutcome	outcome = {0};
 	volatile TdoStop stop = TDO_STOP_NONE;
 	volatile bool done = false;
+	volatile bool recorded = false;
 
 	MemoryContextReset(user_context);
 	MemoryContextReset(result_context);
@@ -204,7 +205,17 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	if (!done)
 		tdo_outcome_failed(&outcome, &here);
 	outcome.stop = stop;
-	if (!record(claimed, run, &outcome, started))
+	PG_TRY();
+	{
+		recorded = record(claimed, run, &outcome, started);
+	}
+	PG_CATCH();
+	{
+		tdo_attempt_unrecorded(&run->run_id, stop, started);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!recorded)
 		return false;
 	tdo_transient_forget(MyDatabaseId, &run->run_id);
 	return true;

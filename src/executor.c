@@ -77,17 +77,22 @@ note_ended(int code, Datum arg)
 static void
 leave_slot(int code, Datum arg)
 {
+	bool		had_runs;
+	Latch	   *scheduler;
+
 	if (slot == NULL)
 	{
 		tdo_slot_abandon(args.slot, args.generation);
 		return;
 	}
-	if (slot->nruns > 0)
-		pg_atomic_write_u32(&database->claims, 1);
+	had_runs = slot->nruns > 0;
 	tdo_slot_release(args.slot, args.generation);
+	if (had_runs)
+		pg_atomic_write_u32(&database->claims, 1);
 	/* a run may have been queued for us a moment ago */
-	if (database->latch)
-		SetLatch(database->latch);
+	scheduler = database->latch;
+	if (scheduler)
+		SetLatch(scheduler);
 }
 
 /* memory that user code's errors leak is given back with the process */

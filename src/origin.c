@@ -260,7 +260,7 @@ tdo_origin(void)
 	systable_endscan(scan);
 	UnregisterSnapshot(latest);
 	table_close(rel, AccessShareLock);
-	origin_valid = changes == origin_changes;
+	origin_valid = changes == origin_changes && !IsInParallelMode();
 	return &origin;
 }
 

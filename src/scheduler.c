@@ -542,6 +542,7 @@ look_safely(void)
 			PG_RE_THROW();
 		FlushErrorState();
 		tdo_txn_abort();
+		pg_atomic_write_u32(&database->claims, 1);
 		tdo_roles_look_again();
 		nended = nsuspected = 0;	/* they are read again */
 		say_rarely(edata->sqlerrcode, edata->message);

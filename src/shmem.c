@@ -485,6 +485,23 @@ tdo_pools_keep_databases(List *databases)
 		if (OidIsValid(pool->database) && !list_member_oid(databases, pool->database))
 			memset(pool, 0, sizeof(*pool));
 	}
+	for (int i = 0; i < TDO_MAX_ENDED; i++)
+	{
+		TdoEnded   *e = &tdo_shared->ended[i];
+
+		if (OidIsValid(e->database) && !list_member_oid(databases, e->database))
+		{
+			e->database = InvalidOid;
+			pg_atomic_fetch_sub_u32(&tdo_shared->nended, 1);
+		}
+	}
+	for (int i = 0; i < tdo_shared->nslots; i++)
+	{
+		TdoSlot    *slot = &tdo_shared->slots[i];
+
+		if (slot->state == TDO_SLOT_STARTING && !list_member_oid(databases, slot->database))
+			slot->state = TDO_SLOT_FREE;
+	}
 	LWLockRelease(tdo_shared->lock);
 }
 

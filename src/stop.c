@@ -101,12 +101,7 @@ before_commit(void)
 	}
 	noted = tdo_user_leave();
 
-	/*
-	 * A commit of the code's own is not undone: what it did may have left the
-	 * transaction already (a database's files, another server).  It stops
-	 * afterwards.
-	 */
-	if (noted != TDO_STOP_NONE && commits == TDO_COMMITS_OURS)
+	if (noted != TDO_STOP_NONE && commits != TDO_COMMITS_SOLID)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement due to user request")));
@@ -131,7 +126,8 @@ xact_callback(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 		before_commit();
-	else if (commits == TDO_COMMITS_USERS && !tdo_user_code_runs() &&
+	else if ((commits == TDO_COMMITS_USERS || commits == TDO_COMMITS_SOLID) &&
+			 !tdo_user_code_runs() &&
 			 (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT))
 	{
 		/* it goes on in its next transaction, or is stopped there */
@@ -197,6 +193,8 @@ tdo_user_leave(void)
 TdoStop
 tdo_user_ended(void)
 {
+	/* the abort that follows is not the code's */
+	commits = TDO_COMMITS_NONE;
 	(void) tdo_user_leave();
 	return last_stop;
 }

@@ -31,6 +31,9 @@ typedef enum TdoCommits
 	TDO_COMMITS_NONE,			/* there is none */
 	TDO_COMMITS_OURS,			/* it ends the user code: deferred triggers */
 	TDO_COMMITS_USERS,			/* the code goes on after it */
+	TDO_COMMITS_SOLID,			/* the same, and a stop does not undo it: what
+								 * was done is not in the transaction alone (a
+								 * database's files) */
 	TDO_COMMITS_REFUSED			/* an error */
 } TdoCommits;
 

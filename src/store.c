@@ -596,6 +596,8 @@ tdo_lock_tables(void)
 		return;
 	o = *tdo_objects();			/* waiting for a lock takes in invalidations */
 	LockRelationOid(o.task, AccessExclusiveLock);
+	LockRelationOid(o.origin, AccessExclusiveLock);
+	LockRelationOid(o.role, AccessExclusiveLock);
 	lock_family(TDO_RUN);
 	LockRelationOid(o.live, AccessExclusiveLock);
 	LockRelationOid(o.timer, AccessExclusiveLock);

@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "stop.h"
 #include "toplevel.h"
 #include "txn.h"
 
@@ -91,6 +92,28 @@ run_statement(RawStmt *raw, const char *sql, ParamListInfo params, Oid *types, i
 	PortalDrop(portal, false);
 }
 
+/* utility statements do what they do outside of the transaction, too */
+static bool
+is_solid(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_SelectStmt:
+		case T_InsertStmt:
+		case T_UpdateStmt:
+		case T_DeleteStmt:
+#if PG_VERSION_NUM >= 150000
+		case T_MergeStmt:
+#endif
+		case T_DoStmt:
+		case T_CallStmt:
+		case T_TransactionStmt:
+			return false;
+		default:
+			return true;
+	}
+}
+
 /* as exec_simple_query() does it */
 void
 tdo_toplevel_command(const char *sql)
@@ -114,6 +137,7 @@ tdo_toplevel_command(const char *sql)
 			tdo_txn_implicit_block(true);
 		MemoryContextSwitchTo(context);
 		CHECK_FOR_INTERRUPTS();
+		tdo_user_commits(is_solid(raw->stmt) ? TDO_COMMITS_SOLID : TDO_COMMITS_USERS);
 		run_statement(raw, sql, NULL, NULL, 0, None_Receiver);
 		MemoryContextSwitchTo(context);
 		if (lnext(statements, lc) == NULL)
