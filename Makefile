@@ -24,7 +24,7 @@ OBJS = \
 	src/store.o src/origin.o src/rows.o src/task.o src/ready.o src/limits.o src/transition.o src/history.o \
 	src/session.o src/execute.o src/toplevel.o src/attempt.o src/durable.o src/batch.o src/executor.o src/scheduler.o src/launcher.o \
 	src/utility.o \
-	src/api_task.o src/api_trigger.o src/api_run.o src/api_pause.o src/api_view.o src/api_admin.o \
+	src/api_task.o src/api_trigger.o src/api_run.o src/api_pause.o src/api_view.o src/api_state.o src/api_admin.o \
 	src/triggerdo.o
 
 # The install script is these parts, in this order.

@@ -118,7 +118,8 @@ CREATE TABLE _triggerdo.timer (         -- delayed and retried runs: when they b
 CREATE INDEX timer_due ON _triggerdo.timer (due, run_id);
 
 -- A second wall behind the views: a role that were ever granted a table would
--- still see no row, because there is no policy.
+-- still see no row, because there is no policy. Of run's rows the library lets
+-- those through that the role may read (src/api_state.c).
 ALTER TABLE _triggerdo.task ENABLE ROW LEVEL SECURITY;
 ALTER TABLE _triggerdo.run ENABLE ROW LEVEL SECURITY;
 ALTER TABLE _triggerdo.result ENABLE ROW LEVEL SECURITY;

@@ -7,11 +7,43 @@ CREATE OR REPLACE FUNCTION _triggerdo.may_read(owner oid, triggered_by oid)
     RETURNS bool LANGUAGE c STABLE PARALLEL RESTRICTED COST 1
     AS 'MODULE_PATHNAME', 'tdo_sql_may_read';
 
+-- What the view of runs shows and is not in the run's own row, by the query's
+-- snapshot. STABLE, or the view would be planned as a table of its own; the COST
+-- has them called after a LIMIT.
+CREATE OR REPLACE FUNCTION _triggerdo.run_status(run_id uuid)
+    RETURNS triggerdo.run_status LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_status';
+CREATE OR REPLACE FUNCTION _triggerdo.run_attempt(run_id uuid)
+    RETURNS int LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_attempt';
+CREATE OR REPLACE FUNCTION _triggerdo.run_max_attempts(task text, of_run int)
+    RETURNS int LANGUAGE c STABLE PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_max_attempts';
+CREATE OR REPLACE FUNCTION _triggerdo.run_queued_at(run_id uuid, priority int)
+    RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_queued_at';
+CREATE OR REPLACE FUNCTION _triggerdo.run_started_at(run_id uuid)
+    RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_started_at';
+CREATE OR REPLACE FUNCTION _triggerdo.run_finished_at(run_id uuid)
+    RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_finished_at';
+CREATE OR REPLACE FUNCTION _triggerdo.run_due(run_id uuid)
+    RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_due';
+CREATE OR REPLACE FUNCTION _triggerdo.run_output(run_id uuid)
+    RETURNS jsonb LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_output';
+CREATE OR REPLACE FUNCTION _triggerdo.run_error(run_id uuid)
+    RETURNS jsonb LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100
+    AS 'MODULE_PATHNAME', 'tdo_sql_run_error';
+
 -- The one place where a run's status is derived (api.md, Statuses).
 CREATE OR REPLACE FUNCTION _triggerdo.derive_status(run_id uuid, result_status "char", live_state "char", live_attempt int2)
     RETURNS triggerdo.run_status LANGUAGE c VOLATILE PARALLEL RESTRICTED
     AS 'MODULE_PATHNAME', 'tdo_sql_derive_status';
 
+-- For the view of runs before PostgreSQL 15.
 -- When the attempt in hand began; NULL when no executor has the run in hand.
 CREATE OR REPLACE FUNCTION _triggerdo.in_hand_since(run_id uuid)
     RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL RESTRICTED

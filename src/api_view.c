@@ -3,7 +3,7 @@
  * api_view.c
  *	  SQL: what the views are made of.
  *
- * Job: the predicate on the current user, a run's status, the worker rows.
+ * Job: the predicate on the current user, the worker rows.
  * Called by: the views; the install script (announce).
  * Locks: the shared LWLock, a slot's mutex.
  * Crash: reads only.
@@ -32,8 +32,6 @@
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(tdo_sql_may_read);
-PG_FUNCTION_INFO_V1(tdo_sql_derive_status);
-PG_FUNCTION_INFO_V1(tdo_sql_in_hand_since);
 PG_FUNCTION_INFO_V1(tdo_sql_worker_rows);
 PG_FUNCTION_INFO_V1(tdo_sql_announce);
 
@@ -91,74 +89,6 @@ tdo_sql_may_read(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(tdo_may_read(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0),
 								PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1)));
-}
-
-/* --------------------------------------------------------------------- status */
-
-/* the order counts: a result is the truth, a slot a hint, live the rest */
-static const char *
-status_name(const pg_uuid_t *id, bool has_result, char result, bool has_live, char live)
-{
-	if (has_result)
-	{
-		switch (result)
-		{
-			case TDO_COMPLETED:
-				return "COMPLETED";
-			case TDO_CANCELED:
-				return "CANCELED";
-			case TDO_FAILED:
-				return "FAILED";
-			case TDO_CRASHED:
-				return "CRASHED";
-			case TDO_EXPIRED:
-				return "EXPIRED";
-			case TDO_TIMED_OUT:
-				return "TIMED_OUT";
-			default:
-				return "SYSTEM_FAILURE";
-		}
-	}
-	if (!has_live)
-		return NULL;
-	switch (tdo_slot_find_run(id, NULL))
-	{
-		case TDO_IN_HAND_RUNNING:
-			return "EXECUTING";
-		case TDO_IN_HAND_WAITING:
-			return "DEQUEUED";
-		case TDO_NOT_IN_HAND:
-			break;
-	}
-	/* (claimed, and in nobody's hand: about to be queued again) */
-	return live == TDO_LIVE_DELAYED ? "DELAYED" : "QUEUED";
-}
-
-Datum
-tdo_sql_derive_status(PG_FUNCTION_ARGS)
-{
-	const char *name;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	name = status_name(PG_GETARG_UUID_P(0),
-					   !PG_ARGISNULL(1), PG_ARGISNULL(1) ? 0 : PG_GETARG_CHAR(1),
-					   !PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_CHAR(2));
-	if (name == NULL)
-		PG_RETURN_NULL();
-	return DirectFunctionCall2(enum_in, CStringGetDatum(name),
-							   ObjectIdGetDatum(get_fn_expr_rettype(fcinfo->flinfo)));
-}
-
-Datum
-tdo_sql_in_hand_since(PG_FUNCTION_ARGS)
-{
-	TimestampTz started;
-
-	if (PG_ARGISNULL(0) ||
-		tdo_slot_find_run(PG_GETARG_UUID_P(0), &started) != TDO_IN_HAND_RUNNING)
-		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(started);
 }
 
 /* -------------------------------------------------------------------- workers */

@@ -266,8 +266,9 @@ tdo_run_delete(const pg_uuid_t *id)
 
 /* ------------------------------------------------------------------- result */
 
-bool
-tdo_result_get(const pg_uuid_t *id, TdoResult *result)
+/* without its output and error unless `wide`: they may be large, and out of line */
+static bool
+get_result(const pg_uuid_t *id, Snapshot snapshot, bool wide, TdoResult *result)
 {
 	Oid			part = tdo_partition(TDO_RESULT, tdo_day_of(id));
 	Relation	rel;
@@ -279,7 +280,7 @@ tdo_result_get(const pg_uuid_t *id, TdoResult *result)
 	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
 	if (rel == NULL)
 		return false;
-	scan = scan_by_id(rel, tdo_primary_key(rel), id, SnapshotSelf);
+	scan = scan_by_id(rel, tdo_primary_key(rel), id, snapshot);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -289,12 +290,18 @@ tdo_result_get(const pg_uuid_t *id, TdoResult *result)
 		result->finished_at = column_time(tuple, rel, RESULT_FINISHED_AT);
 		result->attempt = DatumGetInt32(column(tuple, rel, RESULT_ATTEMPT, &isnull));
 		result->status = DatumGetChar(column(tuple, rel, RESULT_STATUS, &isnull));
-		result->output = column_jsonb(tuple, rel, RESULT_OUTPUT);
-		result->error = column_jsonb(tuple, rel, RESULT_ERROR);
+		result->output = wide ? column_jsonb(tuple, rel, RESULT_OUTPUT) : NULL;
+		result->error = wide ? column_jsonb(tuple, rel, RESULT_ERROR) : NULL;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
+}
+
+bool
+tdo_result_get(const pg_uuid_t *id, TdoResult *result)
+{
+	return get_result(id, SnapshotSelf, true, result);
 }
 
 void
@@ -632,4 +639,75 @@ tdo_timers_fire(TimestampTz now, int limit)
 		fire(&due[i]);
 	pfree(due);
 	return n;
+}
+
+/* ---------------------------------------------------------------- for the views */
+
+static bool
+live_as_of(const pg_uuid_t *id, Snapshot snapshot, TdoLive *live)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->live, AccessShareLock);
+	SysScanDesc scan = scan_by_id(rel, o->live_pkey, id, snapshot);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+		tdo_live_read(rel, tuple, live);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+static TimestampTz
+timer_as_of(const pg_uuid_t *id, Snapshot snapshot)
+{
+	const TdoObjects *o = tdo_objects();
+	Relation	rel = table_open(o->timer, AccessShareLock);
+	SysScanDesc scan = scan_by_id(rel, o->timer_pkey, id, snapshot);
+	HeapTuple	tuple = systable_getnext(scan);
+	TimestampTz due = HeapTupleIsValid(tuple) ? column_time(tuple, rel, TIMER_DUE) : 0;
+
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return due;
+}
+
+/* the error of that attempt, or NULL */
+static Jsonb *
+attempt_error_as_of(const pg_uuid_t *id, int attempt, Snapshot snapshot)
+{
+	Oid			part = tdo_partition(TDO_ATTEMPT, tdo_day_of(id));
+	Relation	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Jsonb	   *error = NULL;
+	bool		isnull;
+
+	if (rel == NULL)
+		return NULL;
+	scan = scan_by_id(rel, tdo_primary_key(rel), id, snapshot);
+	while (error == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (DatumGetInt32(column(tuple, rel, ATTEMPT_ATTEMPT, &isnull)) == attempt)
+			error = column_jsonb(tuple, rel, ATTEMPT_ERROR);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return error;
+}
+
+void
+tdo_state_as_of(const pg_uuid_t *id, Snapshot snapshot, bool wide, TdoState *state)
+{
+	memset(state, 0, sizeof(*state));
+	state->is_final = get_result(id, snapshot, wide, &state->result);
+	if (state->is_final)
+		return;
+	state->is_live = live_as_of(id, snapshot, &state->live);
+	if (!state->is_live)
+		return;
+	state->due = timer_as_of(id, snapshot);
+	if (wide && state->live.attempt > 0)
+		state->error = attempt_error_as_of(id, state->live.attempt, snapshot);
 }

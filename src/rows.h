@@ -20,6 +20,7 @@
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -86,6 +87,20 @@ typedef struct TdoAttempt
 extern bool tdo_run_get(const pg_uuid_t *id, TdoRun *run);
 extern bool tdo_result_get(const pg_uuid_t *id, TdoResult *result);
 extern bool tdo_live_get(const pg_uuid_t *id, TdoLive *live);
+
+/* what the other tables say of a run, by the snapshot of a query: for the views */
+typedef struct TdoState
+{
+	bool		is_final;
+	TdoResult	result;			/* of a final run */
+	bool		is_live;
+	TdoLive		live;			/* of one that is not */
+	TimestampTz due;			/* of its timer; 0: none */
+	Jsonb	   *error;			/* of the attempt that failed last; NULL: none */
+} TdoState;
+
+/* outputs and errors only with `wide` */
+extern void tdo_state_as_of(const pg_uuid_t *id, Snapshot snapshot, bool wide, TdoState *state);
 
 /* is any run of that day not final, by an MVCC snapshot taken now? */
 extern bool tdo_live_in_day(int day);

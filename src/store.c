@@ -467,6 +467,10 @@ make_one(TdoFamily family, int day)
 					 name, parent, name,
 					 family == TDO_ATTEMPT ? "run_id, attempt" : "run_id",
 					 name, from, to));
+	/* the newest runs of a task */
+	if (family == TDO_RUN)
+		run_ddl(psprintf("CREATE INDEX %s_task ON " TDO_PRIVATE_SCHEMA ".%s (task, created_at)",
+						 name, name));
 	run_ddl(psprintf("ALTER TABLE " TDO_PRIVATE_SCHEMA ".%s ENABLE ROW LEVEL SECURITY", name));
 	run_ddl(psprintf("ALTER TABLE " TDO_PRIVATE_SCHEMA ".%s ATTACH PARTITION "
 					 TDO_PRIVATE_SCHEMA ".%s FOR VALUES FROM ('%s') TO ('%s')",

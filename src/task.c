@@ -123,6 +123,27 @@ tdo_task_get(const char *id, TdoTask *task)
 	return found;
 }
 
+/* of the views: the policy that the definition had, or NULL */
+Jsonb *
+tdo_task_retry_as_of(const char *id, Snapshot snapshot)
+{
+	Relation	rel = table_open(tdo_objects()->task, AccessShareLock);
+	SysScanDesc scan = scan_task(rel, id, snapshot);
+	HeapTuple	tuple = systable_getnext(scan);
+	Jsonb	   *retry = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		d = column(rel, tuple, TASK_RETRY, &isnull);
+
+		retry = isnull ? NULL : DatumGetJsonbPCopy(d);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return retry;
+}
+
 static HeapTuple
 form_task(Relation rel, const TdoTask *task)
 {

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "utils/jsonb.h"
+#include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
 #include "retry.h"
@@ -50,6 +51,9 @@ typedef struct TdoFunction
 
 /* Reads into the current context; false: there is none. Needs an active snapshot. */
 extern bool tdo_task_get(const char *id, TdoTask *task);
+
+/* of the views: the retry policy in the definition by a query's snapshot; NULL: none, or no such task */
+extern Jsonb *tdo_task_retry_as_of(const char *id, Snapshot snapshot);
 
 extern void tdo_task_insert(const TdoTask *task);
 extern void tdo_task_update(const TdoTask *task);	/* the row with its id,

@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "api.h"
 #include "bgw.h"
 #include "clock.h"
 #include "crash.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	tdo_wake_init();
 	tdo_store_init();
 	tdo_execute_init();
+	tdo_state_init();
 	tdo_origin_init(process_shared_preload_libraries_in_progress);
 
 	/*

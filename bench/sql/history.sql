@@ -19,8 +19,8 @@ BEGIN
                LATERAL (SELECT (extract(epoch FROM %1$L::timestamptz) * 1000)::bigint + i::bigint * 86000000 / %2$s) t(ms)$sql$,
         day::text || ' 00:00:00+00', n);
     EXECUTE format($sql$
-        INSERT INTO _triggerdo.run_%s (run_id, created_at, owner, triggered_by, priority, task, payload)
-        SELECT run_id, at, 'app'::regrole, 'app'::regrole, 0,
+        INSERT INTO _triggerdo.run_%s (run_id, created_at, owner, triggered_by, priority, depth, task, payload)
+        SELECT run_id, at, 'app'::regrole, 'app'::regrole, 0, 0,
                'task-' || CASE WHEN i <= 10 AND %L THEN 100 WHEN i %% 2 = 0 THEN 1 ELSE 2 + (i / 2) %% 98 END,
                jsonb_build_object('i', i)
           FROM ids ORDER BY i$sql$, part, oldest);
