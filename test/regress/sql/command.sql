@@ -21,11 +21,11 @@ BEGIN
 END $$;
 
 -- Definition. Red without: tdo_toplevel_check() in tdo_sql_define_task(), its "empty" and check_statement(); "exclude each other".
-SELECT c AS command, test.error(format('SELECT triggerdo.define_task(%L, command => %L)', 'refused', c)) AS error
+SELECT c AS command, test.error(format('SELECT triggerdo.define_task(%L, command => %L)', 'no-command', c)) AS error
   FROM unnest(ARRAY['', ' ', ';', '-- nothing', 'SELEC 1', 'SELECT 1; SELEC 2', 'COPY cmd.orders FROM STDIN', 'COPY cmd.orders TO STDOUT', 'SELECT 1; COPY (SELECT 1) TO STDOUT', E'SELECT \'unfinished']) AS c;
-SELECT test.error($$SELECT triggerdo.define_task('refused', run => 'app.hello', command => 'VACUUM')$$);
-SELECT test.error($$SELECT triggerdo.define_task('refused', command => 'VACUUM', options => '{"ownCommits": true}')$$);
-SELECT count(*) FROM triggerdo.tasks WHERE id = 'refused';
+SELECT test.error($$SELECT triggerdo.define_task('no-command', run => 'app.hello', command => 'VACUUM')$$);
+SELECT test.error($$SELECT triggerdo.define_task('no-command', command => 'VACUUM', options => '{"ownCommits": true}')$$);
+SELECT count(*) FROM triggerdo.tasks WHERE id = 'no-command';
 SELECT triggerdo.define_task('shown', command => 'VACUUM cmd.orders', max_duration => '90 s', description => 'nightly');
 SELECT id, kind, run, command, max_duration, description FROM triggerdo.tasks WHERE id IN ('shown', 'hello') ORDER BY id;
 SELECT triggerdo.define_task('shown', run => 'app.hello');
