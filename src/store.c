@@ -687,23 +687,12 @@ tdo_forget_orphans(void)
 static void
 complete_days(void)
 {
-	List	   *children = find_inheritance_children(tdo_objects()->run, AccessShareLock);
 	ListCell   *lc;
 
-	foreach(lc, children)
+	foreach(lc, tdo_partition_days())
 	{
-		const char *name = get_rel_name(lfirst_oid(lc));
-		int			year,
-					month,
-					mday;
-
-		if (name && sscanf(name, "run_%4d%2d%2d", &year, &month, &mday) == 3)
-		{
-			int			day = date2j(year, month, mday) - UNIX_EPOCH_JDATE;
-
-			(void) tdo_partition_make(TDO_RESULT, day);
-			(void) tdo_partition_make(TDO_ATTEMPT, day);
-		}
+		(void) tdo_partition_make(TDO_RESULT, lfirst_int(lc));
+		(void) tdo_partition_make(TDO_ATTEMPT, lfirst_int(lc));
 	}
 }
 
