@@ -86,15 +86,34 @@ scan_by_id(Relation rel, Oid index, const pg_uuid_t *id, Snapshot snapshot)
 }
 
 static void
-insert_row(Oid table, Datum *values, bool *nulls)
+insert_into(Relation rel, Datum *values, bool *nulls)
 {
-	Relation	rel = table_open(table, RowExclusiveLock);
 	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
 	/* the lock stays until the end, as any INSERT's does */
-	table_close(rel, NoLock);
+	relation_close(rel, NoLock);
+}
+
+static void
+insert_row(Oid table, Datum *values, bool *nulls)
+{
+	insert_into(table_open(table, RowExclusiveLock), values, nulls);
+}
+
+/*
+ * The day's partition is made if there is none; which retention may drop between
+ * the look and the lock, where the clock went back.
+ */
+static void
+insert_in_day(TdoFamily family, const pg_uuid_t *id, Datum *values, bool *nulls)
+{
+	Relation	rel;
+
+	while ((rel = try_relation_open(tdo_partition_make(family, tdo_day_of(id)), RowExclusiveLock)) == NULL)
+		CHECK_FOR_INTERRUPTS();
+	insert_into(rel, values, nulls);
 }
 
 static Datum
@@ -199,7 +218,6 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 void
 tdo_run_insert(const TdoRun *run)
 {
-	Oid			part = tdo_partition_make(TDO_RUN, tdo_day_of(&run->run_id));
 	Datum		values[RUN_NATTS];
 	bool		nulls[RUN_NATTS];
 
@@ -233,7 +251,7 @@ tdo_run_insert(const TdoRun *run)
 	if (run->keep_result)
 		SET(RUN_KEEP_RESULT, BoolGetDatum(true));
 #undef SET
-	insert_row(part, values, nulls);
+	insert_in_day(TDO_RUN, &run->run_id, values, nulls);
 }
 
 /* every row of that id; what a transaction of ours may delete it has locked, or nobody else writes any more */
@@ -318,7 +336,7 @@ tdo_result_insert(const TdoResult *result)
 	values[RESULT_STATUS - 1] = CharGetDatum(result->status);
 	set_jsonb(values, nulls, RESULT_OUTPUT, result->output);
 	set_jsonb(values, nulls, RESULT_ERROR, result->error);
-	insert_row(tdo_partition_make(TDO_RESULT, tdo_day_of(&result->run_id)), values, nulls);
+	insert_in_day(TDO_RESULT, &result->run_id, values, nulls);
 }
 
 TimestampTz
@@ -347,7 +365,7 @@ tdo_attempt_insert(const TdoAttempt *attempt)
 	values[ATTEMPT_FINISHED_AT - 1] = TimestampTzGetDatum(attempt->finished_at);
 	values[ATTEMPT_RETRY_AT - 1] = TimestampTzGetDatum(attempt->retry_at);
 	set_jsonb(values, nulls, ATTEMPT_ERROR, attempt->error);
-	insert_row(tdo_partition_make(TDO_ATTEMPT, tdo_day_of(&attempt->run_id)), values, nulls);
+	insert_in_day(TDO_ATTEMPT, &attempt->run_id, values, nulls);
 }
 
 /* --------------------------------------------------------------------- live */

@@ -245,7 +245,10 @@ kill 'KILL', $pid;
 back_again($crashes);
 $short = trigger('short', '{}');
 within(9, 'a suspect whose role cannot log in: others run', sub { status($short) eq 'COMPLETED|1|1' });
-is($node->safe_psql('postgres', "SELECT status FROM triggerdo.runs WHERE run_id = '$stuck'"), 'QUEUED', 'and it stays queued');
+SKIP: {
+	skip 'an owner may be NOLOGIN from 17 on', 1 if $node->pg_version->major >= 17;
+	is($node->safe_psql('postgres', "SELECT status FROM triggerdo.runs WHERE run_id = '$stuck'"), 'QUEUED', 'and it stays queued');
+}
 $node->safe_psql('postgres', 'ALTER ROLE gone LOGIN');
 within(70, 'until it can', sub {
 	$node->safe_psql('postgres', "SELECT status FROM triggerdo.runs WHERE run_id = '$stuck'") eq 'COMPLETED';
