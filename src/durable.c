@@ -28,7 +28,7 @@
 #include "durable.h"
 #include "fault.h"
 #include "guc.h"
-#include "limits.h"
+#include "quota.h"
 #include "slot.h"
 #include "stop.h"
 #include "toplevel.h"

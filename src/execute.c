@@ -36,7 +36,7 @@
 #include "compat.h"
 #include "execute.h"
 #include "fault.h"
-#include "limits.h"
+#include "quota.h"
 #include "store.h"
 #include "triggerdo.h"
 #include "txn.h"

@@ -6,7 +6,7 @@
  * Job: find and lock queued runs over the index live_order
  * (owner, state, order_key, run_id).  A ready index in shared memory will take
  * its place; nothing outside this file depends on how.
- * Called by: executor, scheduler (owners), run_now, limits.c (the count).
+ * Called by: executor, scheduler (owners), run_now, quota.c (the count).
  * Locks: live rows FOR UPDATE SKIP LOCKED, to the end of the transaction.
  * Crash: locks vanish, and the runs are as claimable as before.
  *

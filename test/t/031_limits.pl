@@ -1,7 +1,7 @@
 # What no task and no user may take without end: large payloads, deep chains of
 # runs, long queues. Each is a typed error with a hint, and nothing else is hurt.
 #
-# Red without: tdo_limit_size(), check_depth() and check_queued() (src/limits.c),
+# Red without: tdo_limit_size(), check_depth() and check_queued() (src/quota.c),
 # tdo_limit_size() in execute_entry() (src/execute.c), "depth" in tdo_run_get()
 # (src/rows.c); InitDirtySnapshot() in tdo_ready_count() (src/ready.c), for two
 # sessions.

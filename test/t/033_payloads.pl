@@ -2,7 +2,7 @@
 # error, or runs; what was accepted never fails to be read later, and a value that
 # cannot be stored is a failure of its run, not of the executor.
 #
-# Red without: check_row() (src/limits.c); bookkeeping_failed() (src/batch.c).
+# Red without: check_row() (src/quota.c); bookkeeping_failed() (src/batch.c).
 
 use strict;
 use warnings;

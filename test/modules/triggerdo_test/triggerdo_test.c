@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
 #include <signal.h>
 
 #include "access/transam.h"

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * limits.c
+ * quota.c
  *	  How large a run, how long a chain of runs, how many runs of an owner.
  *
  * Job: refuse, with an error that says what to do, what the settings
@@ -26,7 +26,7 @@
 
 #include "clock.h"
 #include "guc.h"
-#include "limits.h"
+#include "quota.h"
 #include "ready.h"
 #include "triggerdo.h"
 

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
- * limits.h
+ * quota.h
  *	  How large a run, how long a chain of runs, how many runs of an owner.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef TDO_LIMITS_H
-#define TDO_LIMITS_H
+#ifndef TDO_QUOTA_H
+#define TDO_QUOTA_H
 
 #include "postgres.h"
 
@@ -18,4 +18,4 @@ extern void tdo_limit_size(const char *what, const Jsonb *value);
 /* ERROR 54000, 54001 or 53400 unless this new run may be added */
 extern void tdo_limit_run(const TdoRun *run);
 
-#endif							/* TDO_LIMITS_H */
+#endif							/* TDO_QUOTA_H */
