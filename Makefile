@@ -21,7 +21,7 @@ MODULE_big = triggerdo
 OBJS = \
 	src/clock.o src/fault.o src/json.o src/retry.o src/failure.o \
 	src/guc.o src/shmem.o src/crash.o src/slot.o src/stop.o src/txn.o src/bgw.o src/wake.o \
-	src/store.o src/origin.o src/rows.o src/task.o src/ready.o src/quota.o src/transition.o src/history.o \
+	src/store.o src/origin.o src/rows.o src/task.o src/definition.o src/ready.o src/quota.o src/transition.o src/history.o \
 	src/session.o src/execute.o src/toplevel.o src/attempt.o src/durable.o src/batch.o src/executor.o src/scheduler.o src/launcher.o \
 	src/utility.o \
 	src/api_task.o src/api_trigger.o src/api_run.o src/api_pause.o src/api_view.o src/api_state.o src/api_admin.o \

@@ -26,6 +26,7 @@
 
 #include "api.h"
 #include "clock.h"
+#include "definition.h"
 #include "execute.h"
 #include "json.h"
 #include "origin.h"
@@ -78,12 +79,16 @@ invalid(const char *message, const char *hint)
 static void
 get_task(const char *id, TdoTask *task)
 {
-	if (!tdo_task_get(id, task))
+	const TdoTask *known;
+
+	tdo_origin_require_bound();
+	known = tdo_definition(id);
+	if (known == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("task \"%s\" does not exist", id),
 				 errhint("Define it with triggerdo.define_task().")));
-	tdo_origin_require_bound();
+	*task = *known;
 	if (!tdo_may_act_as(task->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

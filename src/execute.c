@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "definition.h"
 #include "execute.h"
 #include "fault.h"
 #include "quota.h"
@@ -65,8 +66,6 @@ struct TdoEntry
 
 static HTAB *entries = NULL;
 static uint64 proc_changes = 1;
-static uint64 task_changes = 1;
-static Oid	task_relation = InvalidOid;
 static TdoCurrentRun *current_run = NULL;
 
 /* ------------------------------------------------------------ remembered tasks */
@@ -75,14 +74,6 @@ static void
 proc_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	proc_changes++;
-}
-
-static void
-relation_changed(Datum arg, Oid relid)
-{
-	/* no catalog access in a callback: the oid is the one last used */
-	if (!OidIsValid(relid) || relid == task_relation)
-		task_changes++;
 }
 
 /* whatever ended the transaction, no run is current any more */
@@ -98,7 +89,6 @@ tdo_execute_init(void)
 {
 	CacheRegisterSyscacheCallback(PROCOID, proc_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, proc_changed, (Datum) 0);
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	RegisterXactCallback(transaction_ended, NULL);
 }
 
@@ -142,14 +132,13 @@ get_entry(const char *task)
 	TdoTask		fresh;
 	MemoryContext context;
 	MemoryContext old;
-	uint64		changes = task_changes;
+	uint64		changes = tdo_definition_changes();
 	bool		found;
 
 	if (entries == NULL)
 		make_table();
-	task_relation = tdo_objects()->task;
 	entry = hash_search(entries, task, HASH_FIND, NULL);
-	if (entry && entry->task_changes == task_changes)
+	if (entry && entry->task_changes == changes)
 		return entry;
 
 	context = AllocSetContextCreate(TopMemoryContext, "triggerdo task",

@@ -675,6 +675,8 @@ tdo_bind_roles(bool loaded)
 	Datum		value = BoolGetDatum(loaded);
 
 	(void) run_fixed("SELECT " TDO_PRIVATE_SCHEMA ".bind_roles($1)", 1, &type, &value);
+	/* SQL has changed definitions: who has read them must know (definition.c) */
+	CacheInvalidateRelcacheByRelid(tdo_objects()->task);
 }
 
 int64

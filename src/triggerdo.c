@@ -19,6 +19,7 @@
 #include "bgw.h"
 #include "clock.h"
 #include "crash.h"
+#include "definition.h"
 #include "execute.h"
 #include "fault.h"
 #include "guc.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	tdo_guc_init(process_shared_preload_libraries_in_progress);
 	tdo_wake_init();
 	tdo_store_init();
+	tdo_definition_init();
 	tdo_execute_init();
 	tdo_state_init();
 	tdo_origin_init(process_shared_preload_libraries_in_progress);

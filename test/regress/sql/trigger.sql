@@ -170,6 +170,21 @@ SELECT count(*) - :before AS written FROM triggerdo.runs;
 -- where a set may stand
 SELECT (triggerdo.trigger_batch('[{"task":"echo"},{"task":"echo"}]')).index;
 
+-- A definition that is rolled back is unknown again, also to who has used it; one that is restored is known.
+-- Red without: relation_changed() in src/definition.c.
+BEGIN;
+SAVEPOINT s;
+SELECT triggerdo.define_task('fleeting', run => 'app.echo');
+SELECT triggerdo.trigger_task('fleeting') IS NOT NULL AS triggered, triggerdo.trigger_task('fleeting') IS NOT NULL AS again;
+ROLLBACK TO s;
+SELECT test.error($$SELECT triggerdo.trigger_task('fleeting')$$);
+SELECT triggerdo.trigger_task('echo') IS NOT NULL AS triggered;
+SELECT triggerdo.drop_task('echo');
+SELECT test.error($$SELECT triggerdo.trigger_task('echo')$$);
+ROLLBACK TO s;
+SELECT triggerdo.trigger_task('echo') IS NOT NULL AS triggered;
+ROLLBACK;
+
 RESET ROLE;
 SELECT * FROM triggerdo.check_invariants();
 

@@ -1,0 +1,95 @@
+/*-------------------------------------------------------------------------
+ *
+ * definition.c
+ *	  Task definitions that this process has read.
+ *
+ * Job: a statement that enqueues 100,000 runs reads the definition once.
+ * Called by: api_trigger.c (enqueues), execute.c (the count, for its own cache of
+ * functions).
+ * Locks: none but what tdo_task_get() takes. What changes a definition sends a
+ * relcache invalidation of _triggerdo.task (task.c, and store.c for resume()),
+ * which comes here when its transaction commits, when its own command ends, and
+ * when it is rolled back. Each call accepts what other sessions have sent: so an
+ * enqueue that begins after a definer's COMMIT has returned sees the new
+ * definition.
+ * Crash: a process's memory, gone with it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "definition.h"
+#include "store.h"
+
+/* enough for who triggers several tasks in turn; the next in a place replaces the last */
+#define PLACES	16
+
+typedef struct Place
+{
+	MemoryContext context;		/* NULL: empty */
+	TdoTask		task;
+	uint64		changes;		/* the count when it was read */
+} Place;
+
+static Place places[PLACES];
+static uint64 changes = 1;
+static Oid	task_relation = InvalidOid;
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	/* no catalog access in a callback: the oid is the one last used */
+	if (!OidIsValid(relid) || relid == task_relation)
+		changes++;
+}
+
+void
+tdo_definition_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+uint64
+tdo_definition_changes(void)
+{
+	task_relation = tdo_objects()->task;
+	return changes;
+}
+
+const TdoTask *
+tdo_definition(const char *id)
+{
+	Place	   *place = &places[string_hash(id, NAMEDATALEN * 4) % PLACES];
+	uint64		now;
+	MemoryContext context;
+	MemoryContext old;
+	bool		found;
+
+	AcceptInvalidationMessages();
+	now = tdo_definition_changes();
+	if (place->context && place->changes == now && strcmp(place->task.id, id) == 0)
+		return &place->task;
+
+	if (place->context)
+		MemoryContextDelete(place->context);
+	place->context = NULL;
+	/* the caller's until it is whole: an error leaves nothing behind */
+	context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo definition",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	found = tdo_task_get(id, &place->task);
+	MemoryContextSwitchTo(old);
+	if (!found)
+	{
+		MemoryContextDelete(context);
+		return NULL;
+	}
+	MemoryContextSetParent(context, TopMemoryContext);
+	place->context = context;
+	place->changes = now;
+	return &place->task;
+}
