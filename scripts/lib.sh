@@ -83,6 +83,7 @@ scratch()
 		"PATH=$bindir:$PATH" LC_ALL=C "TMPDIR=$work/tmp" "HOME=$work"
 		"PG_CONFIG=$PG_CONFIG"
 	)
+	[ -z "${TDO_LONG_SECONDS:-}" ] || user_env+=("TDO_LONG_SECONDS=$TDO_LONG_SECONDS")
 	mkdir "$tree" "$stage" "$work/tmp"
 	copy_tree
 	write_conf
