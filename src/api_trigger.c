@@ -79,16 +79,12 @@ invalid(const char *message, const char *hint)
 static void
 get_task(const char *id, TdoTask *task)
 {
-	const TdoTask *known;
-
 	tdo_origin_require_bound();
-	known = tdo_definition(id);
-	if (known == NULL)
+	if (!tdo_definition(id, task))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("task \"%s\" does not exist", id),
 				 errhint("Define it with triggerdo.define_task().")));
-	*task = *known;
 	if (!tdo_may_act_as(task->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

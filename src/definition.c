@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "utils/datum.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
@@ -60,19 +61,40 @@ tdo_definition_changes(void)
 	return changes;
 }
 
-const TdoTask *
-tdo_definition(const char *id)
+static char *
+copy_string(const char *s)
 {
-	Place	   *place = &places[string_hash(id, NAMEDATALEN * 4) % PLACES];
-	uint64		now;
+	return s ? pstrdup(s) : NULL;
+}
+
+static Jsonb *
+copy_jsonb(const Jsonb *j)
+{
+	return j ? (Jsonb *) DatumGetPointer(datumCopy(PointerGetDatum(j), false, -1)) : NULL;
+}
+
+/*
+ * Into the current context. Not a pointer to ours: while a caller enqueues, a
+ * day's partition may be made, and an event trigger that enqueues may take the
+ * place.
+ */
+static void
+copy_task(TdoTask *to, const TdoTask *from)
+{
+	*to = *from;
+	to->id = copy_string(from->id);
+	to->command = copy_string(from->command);
+	to->description = copy_string(from->description);
+	to->retry = copy_jsonb(from->retry);
+	to->options = copy_jsonb(from->options);
+}
+
+static bool
+fill_place(Place *place, const char *id, uint64 now)
+{
 	MemoryContext context;
 	MemoryContext old;
 	bool		found;
-
-	AcceptInvalidationMessages();
-	now = tdo_definition_changes();
-	if (place->context && place->changes == now && strcmp(place->task.id, id) == 0)
-		return &place->task;
 
 	if (place->context)
 		MemoryContextDelete(place->context);
@@ -86,10 +108,25 @@ tdo_definition(const char *id)
 	if (!found)
 	{
 		MemoryContextDelete(context);
-		return NULL;
+		return false;
 	}
 	MemoryContextSetParent(context, TopMemoryContext);
 	place->context = context;
 	place->changes = now;
-	return &place->task;
+	return true;
+}
+
+bool
+tdo_definition(const char *id, TdoTask *task)
+{
+	Place	   *place = &places[hash_bytes((const unsigned char *) id, strlen(id)) % PLACES];
+	uint64		now;
+
+	AcceptInvalidationMessages();
+	now = tdo_definition_changes();
+	if ((place->context == NULL || place->changes != now || strcmp(place->task.id, id) != 0) &&
+		!fill_place(place, id, now))
+		return false;
+	copy_task(task, &place->task);
+	return true;
 }

@@ -19,11 +19,10 @@
 extern uint64 tdo_definition_changes(void);
 
 /*
- * tdo_task_get() with memory, for enqueues. NULL: there is none. Lives in this
- * process's memory until a call of this function, for the same slot of its cache,
- * finds that definitions have changed.
+ * tdo_task_get() with memory, for enqueues: reads into the current context;
+ * false: there is none. Needs an active snapshot.
  */
-extern const TdoTask *tdo_definition(const char *id);
+extern bool tdo_definition(const char *id, TdoTask *task);
 
 extern void tdo_definition_init(void);
 
