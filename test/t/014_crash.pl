@@ -201,7 +201,8 @@ foreach my $how ('immediate', 'postmaster')
 
 # ------------------------------------------------ F09: poison, and a long run beside it
 
-plpgsql_task($node, 'poison', "$say PERFORM pg_sleep(0.2); PERFORM triggerdo_test.crash((payload ->> 'signal')::int);",
+# (a second: who triggers it is told so before the server ends, on a slow machine too)
+plpgsql_task($node, 'poison', "$say PERFORM pg_sleep(1); PERFORM triggerdo_test.crash((payload ->> 'signal')::int);",
 	define => q{retry => triggerdo.retry_policy(5, 'none')});
 foreach my $signal (11, 9)
 {

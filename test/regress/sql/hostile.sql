@@ -117,7 +117,7 @@ INSERT INTO test.calls (function, statement) VALUES
     ('check_invariants', $$SELECT * FROM triggerdo.check_invariants()$$),
     ('pause', $$SELECT triggerdo.pause()$$),
     ('resume', $$SELECT triggerdo.resume()$$),
-    ('purge', $$SELECT triggerdo.purge('1 day')$$),
+    ('purge', $$SELECT triggerdo.purge('1 day') OPERATOR(pg_catalog.>=) 0 AS purged$$),
     ('runs', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.runs v$$),
     ('tasks', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.tasks v$$),
     ('attempts', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.attempts v$$),
