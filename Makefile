@@ -33,6 +33,7 @@ SQL_PARTS = \
 	sql/10_types.sql \
 	sql/20_tables.sql \
 	sql/25_dump.sql \
+	sql/30_tables_0_2_0.sql \
 	sql/40_task.sql \
 	sql/45_trigger.sql \
 	sql/50_run.sql \
@@ -43,7 +44,10 @@ SQL_PARTS = \
 	sql/95_comments.sql \
 	sql/99_start.sql
 
-DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+# An update runs the tables that the versions between brought, and all that can be run again.
+UPDATE_FROM_0_1_0 = sql/30_tables_0_2_0.sql $(filter-out sql/0% sql/1% sql/2% sql/3%,$(SQL_PARTS))
+
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql sql/$(EXTENSION)--0.1.0--$(EXTVERSION).sql
 
 # The tests, in their order. The first one creates the extension, and so runs
 # before any other that is asked for by name.
@@ -137,7 +141,10 @@ clean:
 
 endif
 
-$(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
+sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS) $(EXTENSION).control Makefile
 	@cat $(SQL_PARTS) >$@.tmp && mv $@.tmp $@
+
+sql/$(EXTENSION)--0.1.0--$(EXTVERSION).sql: $(UPDATE_FROM_0_1_0) $(EXTENSION).control Makefile
+	@cat $(UPDATE_FROM_0_1_0) >$@.tmp && mv $@.tmp $@
 
 endif

@@ -525,8 +525,9 @@ tdo_sql_current_run(PG_FUNCTION_ARGS)
 	nulls[9] = true;			/* schedule_id */
 	nulls[10] = !run->has_batch;
 	values[10] = UUIDPGetDatum(&run->batch);
-	nulls[11] = true;			/* idempotency_key */
-	values[12] = BoolGetDatum(false);	/* is_replay */
+	nulls[11] = run->idempotency_key == NULL;
+	values[11] = run->idempotency_key ? CStringGetTextDatum(run->idempotency_key) : 0;
+	values[12] = BoolGetDatum(run->has_replay_of);
 	values[13] = TimestampTzGetDatum(run->created_at);
 	tuplestore_putvalues(store, tupdesc, values, nulls);
 	return (Datum) 0;

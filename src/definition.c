@@ -87,6 +87,8 @@ copy_task(TdoTask *to, const TdoTask *from)
 	to->description = copy_string(from->description);
 	to->retry = copy_jsonb(from->retry);
 	to->options = copy_jsonb(from->options);
+	to->payload_schema = copy_jsonb(from->payload_schema);
+	to->hooks = copy_jsonb(from->hooks);
 }
 
 static bool

@@ -209,6 +209,10 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 		run->depth = DatumGetInt16(column(tuple, rel, RUN_DEPTH, &isnull));
 		d = column(tuple, rel, RUN_KEEP_RESULT, &isnull);
 		run->keep_result = !isnull && DatumGetBool(d);
+		run->replay_of = column_uuid(tuple, rel, RUN_REPLAY_OF, &isnull);
+		run->has_replay_of = !isnull;
+		d = column(tuple, rel, RUN_IDEMPOTENCY_KEY, &isnull);
+		run->idempotency_key = isnull ? NULL : TextDatumGetCString(d);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -250,6 +254,10 @@ tdo_run_insert(const TdoRun *run)
 	SET(RUN_DEPTH, Int16GetDatum((int16) Min(run->depth, PG_INT16_MAX)));
 	if (run->keep_result)
 		SET(RUN_KEEP_RESULT, BoolGetDatum(true));
+	if (run->has_replay_of)
+		SET(RUN_REPLAY_OF, UUIDPGetDatum(&run->replay_of));
+	if (run->idempotency_key)
+		SET(RUN_IDEMPOTENCY_KEY, CStringGetTextDatum(run->idempotency_key));
 #undef SET
 	insert_in_day(TDO_RUN, &run->run_id, values, nulls);
 }

@@ -45,6 +45,9 @@ typedef struct TdoRun
 	Jsonb	   *payload;
 	Jsonb	   *metadata;		/* NULL: {} */
 	bool		keep_result;	/* whatever its task keeps */
+	bool		has_replay_of;
+	pg_uuid_t	replay_of;		/* the run that this one repeats */
+	char	   *idempotency_key;	/* NULL: none */
 } TdoRun;
 
 typedef struct TdoLive

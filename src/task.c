@@ -50,7 +50,7 @@ enum
 	TASK_RUN_NAME, TASK_RUN_NARGS, TASK_ISOLATE, TASK_CREATED_AT,
 	TASK_UPDATED_AT, TASK_RETRY, TASK_DESCRIPTION, TASK_OPTIONS,
 	TASK_OWN_COMMITS, TASK_MAX_DURATION, TASK_COMMAND, TASK_KEEP,
-	TASK_NATTS = TASK_KEEP
+	TASK_PAYLOAD_SCHEMA, TASK_HOOKS, TASK_NATTS = TASK_HOOKS
 };
 
 static SysScanDesc
@@ -97,6 +97,10 @@ read_task(Relation rel, HeapTuple tuple, TdoTask *task)
 	d = column(rel, tuple, TASK_COMMAND, &isnull);
 	task->command = isnull ? NULL : TextDatumGetCString(d);
 	task->keep = DatumGetChar(column(rel, tuple, TASK_KEEP, &isnull));
+	d = column(rel, tuple, TASK_PAYLOAD_SCHEMA, &isnull);
+	task->payload_schema = isnull ? NULL : DatumGetJsonbPCopy(d);
+	d = column(rel, tuple, TASK_HOOKS, &isnull);
+	task->hooks = isnull ? NULL : DatumGetJsonbPCopy(d);
 }
 
 /* an MVCC snapshot: one that sees only what is committed now could miss a row in the middle of its update (rows.c) */
@@ -171,6 +175,10 @@ form_task(Relation rel, const TdoTask *task)
 	nulls[TASK_COMMAND - 1] = task->command == NULL;
 	values[TASK_COMMAND - 1] = task->command ? CStringGetTextDatum(task->command) : 0;
 	values[TASK_KEEP - 1] = CharGetDatum(task->keep);
+	nulls[TASK_PAYLOAD_SCHEMA - 1] = task->payload_schema == NULL;
+	values[TASK_PAYLOAD_SCHEMA - 1] = JsonbPGetDatum(task->payload_schema);
+	nulls[TASK_HOOKS - 1] = task->hooks == NULL;
+	values[TASK_HOOKS - 1] = JsonbPGetDatum(task->hooks);
 	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
 }
 

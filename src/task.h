@@ -39,6 +39,8 @@ typedef struct TdoTask
 	Jsonb	   *retry;			/* NULL: the setting */
 	char	   *description;	/* NULL: none */
 	Jsonb	   *options;
+	Jsonb	   *payload_schema; /* NULL: any payload */
+	Jsonb	   *hooks;			/* NULL: none */
 } TdoTask;
 
 /* what a task's function turned out to be */

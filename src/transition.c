@@ -66,6 +66,12 @@ tdo_enqueue(const TdoEnqueue *e)
 	tdo_role_remember(run.owner);
 	tdo_role_remember(run.triggered_by);
 	run.keep_result = e->keep_result;
+	if (e->replay_of)
+	{
+		run.has_replay_of = true;
+		run.replay_of = *e->replay_of;
+	}
+	run.idempotency_key = unconstify(char *, e->idempotency_key);
 	tdo_run_insert(&run);
 	TDO_FAULT("enqueue");
 

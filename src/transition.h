@@ -32,6 +32,8 @@ typedef struct TdoEnqueue
 	const pg_uuid_t *root;
 	int			depth;			/* how many runs above it */
 	bool		keep_result;	/* somebody waits for it */
+	const pg_uuid_t *replay_of; /* NULL: no replay */
+	const char *idempotency_key;	/* NULL: none */
 } TdoEnqueue;
 
 /* nothing -> QUEUED or DELAYED */

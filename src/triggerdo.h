@@ -14,10 +14,10 @@
 
 #define TDO_EXTENSION			"triggerdo"
 #define TDO_PRIVATE_SCHEMA		"_triggerdo"
-#define TDO_VERSION				"0.1.0"
+#define TDO_VERSION				"0.2.0"
 
 /* the oldest version of the extension's SQL objects that this library serves */
-#define TDO_OLDEST_SQL			"0.1.0"
+#define TDO_OLDEST_SQL			"0.2.0"
 #define TDO_VERSION_LEN			32
 
 /* most runs that share one transaction; below PGPROC's 64 cached subxids */
