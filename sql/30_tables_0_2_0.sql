@@ -4,3 +4,18 @@
 
 ALTER TABLE _triggerdo.task ADD COLUMN payload_schema jsonb;   -- NULL: any payload
 ALTER TABLE _triggerdo.task ADD COLUMN hooks jsonb;            -- NULL: none; see src/task.h
+
+-- Who asked for on_change(): one row each. Its triggers name the id, on a table
+-- that the row does not name (src/change.c); operations and condition are for the
+-- view, the triggers have their own.
+CREATE TABLE _triggerdo.change (
+    id          uuid NOT NULL,
+    role        oid NOT NULL,           -- who triggers
+    task        text NOT NULL,
+    created_at  timestamptz NOT NULL,
+    operations  text[] NOT NULL,
+    condition   text,
+    CONSTRAINT change_pkey PRIMARY KEY (id)
+);
+ALTER TABLE _triggerdo.change ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('_triggerdo.change', '');

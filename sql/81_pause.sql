@@ -26,6 +26,7 @@ AS $$
     INSERT INTO _triggerdo.role (role, name)
     SELECT DISTINCT x.role, ''::name
       FROM (SELECT t.owner AS role FROM _triggerdo.task t
+            UNION ALL SELECT c.role FROM _triggerdo.change c
             UNION ALL SELECT l.owner FROM _triggerdo.live l
             UNION ALL SELECT r.owner FROM _triggerdo.run r
             UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
@@ -50,6 +51,10 @@ AS $$
     UPDATE _triggerdo.task t SET owner = m.target
       FROM _triggerdo.role m
      WHERE m.role OPERATOR(pg_catalog.=) t.owner AND m.target OPERATOR(pg_catalog.<>) m.role;
+
+    UPDATE _triggerdo.change c SET role = m.target
+      FROM _triggerdo.role m
+     WHERE m.role OPERATOR(pg_catalog.=) c.role AND m.target OPERATOR(pg_catalog.<>) m.role;
 
     UPDATE _triggerdo.live l SET owner = m.target
       FROM _triggerdo.role m

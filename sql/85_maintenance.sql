@@ -94,10 +94,15 @@ AS $$
     UNION ALL
     SELECT 'the roles of tasks and runs are on the map', x.role::text
       FROM (SELECT t.owner AS role FROM _triggerdo.task t
+            UNION ALL SELECT c.role FROM _triggerdo.change c
             UNION ALL SELECT l.owner FROM _triggerdo.live l
             UNION ALL SELECT r.owner FROM _triggerdo.run r
             UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
      WHERE NOT EXISTS (SELECT FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) x.role)
+    UNION ALL
+    SELECT 'a subscription to changes has its task', c.id::text
+      FROM _triggerdo.change c
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.task t WHERE t.id OPERATOR(pg_catalog.=) c.task)
     UNION ALL
     SELECT 'a result has its run', s.run_id::text
       FROM _triggerdo.result s

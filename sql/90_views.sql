@@ -107,6 +107,24 @@ SELECT x.run_id, x.task, x.attempt, x.status, x.started_at, x.finished_at, x.ret
          WHERE s.started_at IS NOT NULL) x
  WHERE _triggerdo.may_read(x.owner, x.triggered_by);
 
+-- A subscription has one trigger for its rows, or one for TRUNCATE, or both; the
+-- copies that partitions have are not shown.
+CREATE OR REPLACE VIEW triggerdo.changes WITH (security_barrier) AS
+SELECT g.name, g.target, c.task, c.operations, c.condition,
+       _triggerdo.role_name(c.role) AS role,
+       CASE g.enabled WHEN 'O' THEN 'origin' WHEN 'A' THEN 'always' WHEN 'R' THEN 'replica' ELSE 'disabled' END AS enabled,
+       c.created_at
+  FROM _triggerdo.change c
+  JOIN (SELECT min(t.tgname::text) AS name, t.tgrelid::regclass AS target, min(t.tgenabled::text) AS enabled,
+               pg_catalog.substr(t.tgargs, 1, 36) AS id, k.relowner AS owner
+          FROM pg_catalog.pg_trigger t
+          JOIN pg_catalog.pg_class k ON k.oid OPERATOR(pg_catalog.=) t.tgrelid
+         WHERE t.tgfoid OPERATOR(pg_catalog.=) '_triggerdo.on_change()'::regprocedure::oid
+           AND t.tgparentid OPERATOR(pg_catalog.=) 0::oid
+         GROUP BY t.tgrelid, pg_catalog.substr(t.tgargs, 1, 36), k.relowner) g
+    ON g.id OPERATOR(pg_catalog.=) pg_catalog.decode(c.id::text, 'escape')
+ WHERE _triggerdo.may_read(c.role, g.owner);
+
 CREATE OR REPLACE VIEW triggerdo.workers WITH (security_barrier) AS
 SELECT w.kind, w.pid, d.datname AS database, 
        -- (an oid of this server, also where this database's rows are not bound)
@@ -137,4 +155,4 @@ SELECT x.task,
  GROUP BY x.task;
 
 -- The schema is the gate: who has USAGE may read what the predicate lets through.
-GRANT SELECT ON triggerdo.tasks, triggerdo.runs, triggerdo.attempts, triggerdo.workers, triggerdo.stats TO PUBLIC;
+GRANT SELECT ON triggerdo.tasks, triggerdo.runs, triggerdo.attempts, triggerdo.changes, triggerdo.workers, triggerdo.stats TO PUBLIC;

@@ -18,6 +18,7 @@
 
 #include "compat.h"
 #include "rows.h"
+#include "task.h"
 
 /* 22004 for a NULL in a required argument */
 extern void tdo_require_arg(FunctionCallInfo fcinfo, int argno, const char *name);
@@ -36,6 +37,12 @@ extern bool tdo_may_read(Oid owner, Oid triggered_by);
 
 /* may the current user act as this role? */
 extern bool tdo_may_act_as(Oid role);
+
+/* the task, which the current user may trigger; ERROR 42704, 42501, 55000 */
+extern void tdo_get_triggerable(const char *id, TdoTask *task);
+
+/* trigger_task(id, payload), all else at its default, by the current user */
+extern pg_uuid_t tdo_trigger(const char *id, Jsonb *payload);
 
 /* {"ok",...}: what wait_for_run gives for a final run */
 extern Jsonb *tdo_run_object(const TdoRun *run, const TdoResult *result);

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "api.h"
+#include "change.h"
 #include "clock.h"
 #include "compat.h"
 #include "guc.h"
@@ -33,8 +34,6 @@
 #include "task.h"
 #include "toplevel.h"
 #include "triggerdo.h"
-
-#define MAX_TASK_ID		255
 
 PG_FUNCTION_INFO_V1(tdo_sql_version);
 PG_FUNCTION_INFO_V1(tdo_sql_define_task);
@@ -89,7 +88,7 @@ task_id(FunctionCallInfo fcinfo)
 	tdo_require_arg(fcinfo, ARG_ID, "id");
 	id = text_to_cstring(PG_GETARG_TEXT_PP(ARG_ID));
 	len = strlen(id);
-	bad = len == 0 || len > MAX_TASK_ID || id[0] == ' ' || id[len - 1] == ' ';
+	bad = len == 0 || len > TDO_MAX_TASK_ID || id[0] == ' ' || id[len - 1] == ' ';
 	for (int i = 0; i < len && !bad; i++)
 		bad = (unsigned char) id[i] < 0x20 || id[i] == 0x7f;
 	if (bad)
@@ -97,7 +96,7 @@ task_id(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid task id \"%s\"", id),
 				 errhint("A task id has 1 to %d bytes, no control characters, and no space at its ends, as \"send-email\".",
-						 MAX_TASK_ID)));
+						 TDO_MAX_TASK_ID)));
 	return id;
 }
 
@@ -316,6 +315,23 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(task.id));
 }
 
+/*
+ * Nobody's write to a table may fail because a task is gone.  The triggers, on
+ * tables that may be others', stay and do nothing.
+ */
+static void
+end_subscriptions(const char *id)
+{
+	int			n = tdo_change_delete_of_task(id);
+
+	if (n > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d on_change subscription to task \"%s\" has ended",
+							   "%d on_change subscriptions to task \"%s\" have ended",
+							   n, n, id),
+				 errhint("triggerdo.drop_on_change() removes the triggers, which do nothing any more.")));
+}
+
 Datum
 tdo_sql_drop_task(PG_FUNCTION_ARGS)
 {
@@ -334,6 +350,7 @@ tdo_sql_drop_task(PG_FUNCTION_ARGS)
 				 errmsg("must be owner of task \"%s\"", id),
 				 errhint("SET ROLE to its owner first.")));
 	(void) tdo_task_delete(id);
+	end_subscriptions(id);
 	CommandCounterIncrement();
 	PG_RETURN_BOOL(true);
 }

@@ -75,9 +75,8 @@ invalid(const char *message, const char *hint)
 
 /* ------------------------------------------------------------- one enqueue */
 
-/* the task, which the current user may trigger */
-static void
-get_task(const char *id, TdoTask *task)
+void
+tdo_get_triggerable(const char *id, TdoTask *task)
 {
 	tdo_origin_require_bound();
 	if (!tdo_definition(id, task))
@@ -174,6 +173,18 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 	}
 }
 
+pg_uuid_t
+tdo_trigger(const char *id, Jsonb *payload)
+{
+	Options		o = {0};
+	TdoTask		task;
+	TdoEnqueue	e;
+
+	tdo_get_triggerable(id, &task);
+	fill_enqueue(&e, &task, payload, &o);
+	return tdo_enqueue(&e);
+}
+
 static void
 prepare_to_write(const char *command)
 {
@@ -265,7 +276,7 @@ tdo_sql_trigger_task(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(ARG_METADATA))
 		o.metadata = PG_GETARG_JSONB_P(ARG_METADATA);
 
-	get_task(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TASK)), &task);
+	tdo_get_triggerable(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TASK)), &task);
 	fill_enqueue(&e, &task,
 				 PG_ARGISNULL(ARG_PAYLOAD) ? NULL : PG_GETARG_JSONB_P(ARG_PAYLOAD), &o);
 	id = palloc(sizeof(pg_uuid_t));
@@ -419,7 +430,7 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 	if (ARR_NDIM(payloads) > 1)
 		invalid("payloads must be a one-dimensional array", "One payload makes one run.");
 	read_options(&o, "batch_trigger_task", PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2));
-	get_task(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
+	tdo_get_triggerable(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
 	deconstruct_array(payloads, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 
 	tdo_new_run_id(batch.data);
@@ -488,7 +499,7 @@ trigger_item(int index, Jsonb *item, const pg_uuid_t *batch)
 	if (id == NULL)
 		wrong_item(index, "\"task\" is missing");
 	read_options(&o, "trigger_batch", options);
-	get_task(id, &task);
+	tdo_get_triggerable(id, &task);
 	fill_enqueue(&e, &task, payload, &o);
 	e.batch = batch;
 	return tdo_enqueue(&e);
@@ -595,7 +606,7 @@ tdo_sql_trigger_and_wait(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	read_options(&o, "trigger_and_wait", PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
-	get_task(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
+	tdo_get_triggerable(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
 	fill_enqueue(&e, &task, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1), &o);
 	e.keep_result = true;
 	id = tdo_enqueue(&e);

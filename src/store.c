@@ -92,7 +92,7 @@ static void
 invalidate_relation(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == objects.task || relid == objects.live ||
-		relid == objects.timer || relid == objects.role)
+		relid == objects.timer || relid == objects.role || relid == objects.change)
 	{
 		objects_valid = false;
 		object_changes++;
@@ -201,6 +201,8 @@ find_relations(TdoObjects *o)
 	o->origin = our_relation(o, "origin");
 	o->role = our_relation(o, "role");
 	o->role_oid = our_relation(o, "role_oid");
+	o->change = our_relation(o, "change");
+	o->change_pkey = our_relation(o, "change_pkey");
 	o->live = our_relation(o, "live");
 	o->live_pkey = our_relation(o, "live_pkey");
 	o->live_order = our_relation(o, "live_order");
@@ -334,6 +336,25 @@ door_leave(Door *d)
 	XactReadOnly = d->read_only;
 	SetUserIdAndSecContext(d->user, d->sec_context);
 	AtEOXact_GUC(true, d->nest_level);
+}
+
+void
+tdo_as_role(Oid role, void (*call) (void *), void *arg)
+{
+	Oid			user;
+	int			sec_context;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(role, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	PG_TRY();
+	{
+		call(arg);
+	}
+	PG_FINALLY();
+	{
+		SetUserIdAndSecContext(user, sec_context);
+	}
+	PG_END_TRY();
 }
 
 /* ----------------------------------------------------------- day partitions */
@@ -602,6 +623,7 @@ tdo_lock_tables(void)
 	LockRelationOid(o.task, AccessExclusiveLock);
 	LockRelationOid(o.origin, AccessExclusiveLock);
 	LockRelationOid(o.role, AccessExclusiveLock);
+	LockRelationOid(o.change, AccessExclusiveLock);
 	lock_family(TDO_RUN);
 	LockRelationOid(o.live, AccessExclusiveLock);
 	LockRelationOid(o.timer, AccessExclusiveLock);
@@ -675,8 +697,13 @@ tdo_bind_roles(bool loaded)
 	Datum		value = BoolGetDatum(loaded);
 
 	(void) run_fixed("SELECT " TDO_PRIVATE_SCHEMA ".bind_roles($1)", 1, &type, &value);
-	/* SQL has changed definitions: who has read them must know (definition.c) */
+
+	/*
+	 * SQL has changed definitions: who has read them must know (definition.c,
+	 * change.c)
+	 */
 	CacheInvalidateRelcacheByRelid(tdo_objects()->task);
+	CacheInvalidateRelcacheByRelid(tdo_objects()->change);
 }
 
 int64

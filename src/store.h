@@ -41,6 +41,8 @@ typedef struct TdoObjects
 	Oid			origin;
 	Oid			role;
 	Oid			role_oid;
+	Oid			change;
+	Oid			change_pkey;
 } TdoObjects;
 
 /*
@@ -72,6 +74,13 @@ extern void tdo_store_init(void);	/* from _PG_init */
  * DROP EXTENSION would go backwards, and deadlock with who enqueues
  */
 extern void tdo_lock_tables(void);
+
+/*
+ * Call that as another role, and come back, whatever happens: bookkeeping in C
+ * alone, that asks and records who the current user is.  User code must not be
+ * reached from there.
+ */
+extern void tdo_as_role(Oid role, void (*call) (void *), void *arg);
 
 /* days since 1970-01-01 of an id, and of now */
 extern int	tdo_day_of(const pg_uuid_t *id);

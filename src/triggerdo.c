@@ -17,6 +17,7 @@
 
 #include "api.h"
 #include "bgw.h"
+#include "change.h"
 #include "clock.h"
 #include "crash.h"
 #include "definition.h"
@@ -42,6 +43,7 @@ _PG_init(void)
 	tdo_wake_init();
 	tdo_store_init();
 	tdo_definition_init();
+	tdo_change_init();
 	tdo_execute_init();
 	tdo_state_init();
 	tdo_origin_init(process_shared_preload_libraries_in_progress);

@@ -20,6 +20,9 @@
 #define TDO_OLDEST_SQL			"0.2.0"
 #define TDO_VERSION_LEN			32
 
+/* bytes of a task's id */
+#define TDO_MAX_TASK_ID			255
+
 /* most runs that share one transaction; below PGPROC's 64 cached subxids */
 #define TDO_MAX_BATCH			60
 

@@ -101,6 +101,11 @@ INSERT INTO test.calls (function, statement) VALUES
     ('define_task', $$SELECT triggerdo.define_task('h-dropped', 'eve.quick')$$),
     ('define_task', $$SELECT triggerdo.define_task('h-refused', 'no.such')$$),
     ('drop_task', $$SELECT triggerdo.drop_task('h-dropped')$$),
+    ('on_change', $$SELECT triggerdo.on_change('eve.followed', 'h-quick', '{INSERT,UPDATE,TRUNCATE}', 'pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>=) 0')$$),
+    ('on_change', $$INSERT INTO eve.followed VALUES (1, 'a', '2030-01-01', '{}', '{1,2}'), (2, NULL, NULL, NULL, NULL)$$),
+    ('changes', $$SELECT v.target, v.condition FROM triggerdo.changes v$$),
+    ('on_change', $$TRUNCATE eve.followed$$),
+    ('drop_on_change', $$SELECT triggerdo.drop_on_change('eve.followed', 'h-quick')$$),
     ('retry_policy', $$SELECT triggerdo.retry_policy(4, 'linear', 2, '1 s', '1 min', false)$$),
     ('retry_delay', $$SELECT triggerdo.retry_delay('{"maxAttempts":4,"backoff":"linear","randomize":false}', 2)$$),
     ('batch_trigger_task', $$SELECT pg_catalog.cardinality(triggerdo.batch_trigger_task('h-quick', '{1,2}', '{"tags":["x"],"delay":"1h","maxAttempts":2,"metadata":{}}'))$$),
@@ -136,6 +141,7 @@ SELECT proname AS not_called FROM pg_proc WHERE pronamespace = 'triggerdo'::regn
 UNION ALL SELECT relname FROM pg_class WHERE relnamespace = 'triggerdo'::regnamespace AND relkind = 'v' AND relname NOT IN (SELECT function FROM test.calls);
 
 SET ROLE eve;
+CREATE TABLE eve.followed (i pg_catalog.int4, t pg_catalog.text, d pg_catalog.date, j pg_catalog.jsonb, a pg_catalog.int4[]);
 CREATE FUNCTION eve.quick(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN payload; END $$;
 CREATE FUNCTION eve.fails(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'failed' USING DETAIL = 'd'; END $$;
 -- inside a run, with the path the task itself has set, and temporary tables that bear our names
