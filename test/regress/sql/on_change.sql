@@ -16,15 +16,13 @@ CREATE FUNCTION bob.noop(payload jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGI
 SELECT triggerdo.define_task('bobs', 'bob.noop');
 RESET ROLE;
 
--- The runs since the last look.
-CREATE TABLE test.looked (last uuid);
-INSERT INTO test.looked VALUES ('00000000-0000-0000-0000-000000000000');
-UPDATE test.looked SET last = (SELECT run_id FROM triggerdo.runs ORDER BY run_id DESC LIMIT 1);
+-- The runs since the last look (in the order of one session's ids).
+CREATE TABLE test.seen AS SELECT run_id FROM triggerdo.runs;
 CREATE FUNCTION test.changes() RETURNS TABLE (task text, by name, op text, tab text, old jsonb, new jsonb) LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY SELECT r.task, r.triggered_by, r.payload->>'operation', concat_ws('.', r.payload->>'schema', r.payload->>'table'), r.payload->'old', r.payload->'new'
-      FROM triggerdo.runs r WHERE r.run_id > (SELECT last FROM test.looked) ORDER BY r.run_id;
-    UPDATE test.looked SET last = coalesce((SELECT r.run_id FROM triggerdo.runs r WHERE r.run_id > last ORDER BY r.run_id DESC LIMIT 1), last);
+      FROM triggerdo.runs r WHERE NOT EXISTS (SELECT FROM test.seen s WHERE s.run_id = r.run_id) ORDER BY r.run_id;
+    INSERT INTO test.seen SELECT run_id FROM triggerdo.runs EXCEPT SELECT run_id FROM test.seen;
 END $$;
 
 -- Every operation, old and new row; and who writes needs no right to the task, nor to triggerdo.
@@ -88,9 +86,9 @@ SELECT triggerdo.on_change('app.docs', repeat('é', 127), '{INSERT}') AS name \g
 SELECT octet_length(:'name') < 64 AS fits;
 INSERT INTO app.docs VALUES (1);
 DELETE FROM app.docs;
-CREATE FUNCTION app.nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE FUNCTION app.no_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TABLE app.taken (a int);
-CREATE TRIGGER on_change_follow AFTER INSERT ON app.taken FOR EACH ROW EXECUTE FUNCTION app.nothing();
+CREATE TRIGGER on_change_follow AFTER INSERT ON app.taken FOR EACH ROW EXECUTE FUNCTION app.no_change();
 SELECT test.error($$SELECT triggerdo.on_change('app.taken', 'follow')$$);
 RESET ROLE;
 SELECT left(task, 8) AS task, op, tab FROM test.changes();
@@ -115,7 +113,7 @@ SELECT test.error($$SELECT triggerdo.on_change(4294967000, 'follow')$$);
 SELECT test.error($$SELECT triggerdo.drop_on_change(4294967000, 'follow')$$);
 SELECT c AS condition, test.error(format('SELECT triggerdo.on_change(''app.docs'', ''follow-2'', o::text[], %L) FROM (VALUES (%L)) v(o)', c, o)) FROM (VALUES
     ('', '{UPDATE}'), ('NEW.id >', '{UPDATE}'), ('NEW.id', '{UPDATE}'), ('NEW.nope = 1', '{UPDATE}'), ('id = 1', '{UPDATE}'),
-    ('NEW.id = 1; DROP TABLE app.docs', '{UPDATE}'), ('true) EXECUTE FUNCTION app.nothing() --', '{UPDATE}'), ('true FROM app.docs', '{UPDATE}'), ('true AS x', '{UPDATE}'),
+    ('NEW.id = 1; DROP TABLE app.docs', '{UPDATE}'), ('true) EXECUTE FUNCTION app.no_change() --', '{UPDATE}'), ('true FROM app.docs', '{UPDATE}'), ('true AS x', '{UPDATE}'),
     ('*', '{UPDATE}'), ('true, false', '{UPDATE}'), ('true WHERE true', '{UPDATE}'), ('true ORDER BY 1', '{UPDATE}'), ('true LIMIT 1', '{UPDATE}'), ('DISTINCT true', '{UPDATE}'), ('true FOR UPDATE', '{UPDATE}'),
     ('true UNION SELECT true', '{UPDATE}'), ('$1', '{UPDATE}'), ('(SELECT true)', '{UPDATE}'), ('EXISTS (SELECT FROM app.docs)', '{UPDATE}'), ('count(*) > 1', '{UPDATE}'), ('generate_series(1, 2) = 1', '{UPDATE}'),
     ('OLD.id = 1', '{INSERT,UPDATE}'), ('NEW.id = 1', '{DELETE}'), ('NEW.id = 1', '{TRUNCATE}')) v(c, o);
