@@ -38,6 +38,7 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
+#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -57,7 +58,6 @@
 #include "change.h"
 #include "clock.h"
 #include "compat.h"
-#include "json.h"
 #include "origin.h"
 #include "shmem.h"
 #include "store.h"
@@ -449,14 +449,36 @@ typedef struct Call
 	Jsonb	   *payload;
 } Call;
 
-/* to_jsonb() of the row; it wants to be told the type of its argument */
+/*
+ * The payload as a row of rows, and to_jsonb() of it: one pass, by the rules that
+ * users know.
+ */
+static const char *const keys[] = {"operation", "schema", "table", "old", "new"};
+
+static TupleDesc
+payload_desc(void)
+{
+	static TupleDesc desc = NULL;
+
+	if (desc == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		TupleDesc	made = CreateTemplateTupleDesc(lengthof(keys));
+
+		for (int i = 0; i < lengthof(keys); i++)
+			TupleDescInitEntry(made, i + 1, keys[i], i < 3 ? TEXTOID : RECORDOID, -1, 0);
+		desc = BlessTupleDesc(made);
+		MemoryContextSwitchTo(old);
+	}
+	return desc;
+}
+
+/* to_jsonb() wants to be told the type of its argument */
 static Jsonb *
-row_to_jsonb(Relation rel, HeapTuple tuple)
+record_to_jsonb(Datum record)
 {
 	static FmgrInfo to_jsonb;
 
-	if (tuple == NULL)
-		return NULL;
 	if (to_jsonb.fn_expr == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
@@ -467,17 +489,18 @@ row_to_jsonb(Relation rel, HeapTuple tuple)
 												 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 		MemoryContextSwitchTo(old);
 	}
-	return DatumGetJsonbP(FunctionCall1(&to_jsonb,
-										heap_copy_tuple_as_datum(tuple, RelationGetDescr(rel))));
+	return DatumGetJsonbP(FunctionCall1(&to_jsonb, record));
 }
 
 static Jsonb *
 make_payload(const TriggerData *t, Form_pg_class target)
 {
-	TdoJsonBuild b;
+	TupleDesc	row = RelationGetDescr(t->tg_relation);
 	HeapTuple	old = NULL;
 	HeapTuple	new = NULL;
 	const char *operation = "TRUNCATE";
+	Datum		values[lengthof(keys)] = {0};
+	bool		nulls[lengthof(keys)] = {false};
 
 	if (TRIGGER_FIRED_BY_INSERT(t->tg_event))
 	{
@@ -495,13 +518,14 @@ make_payload(const TriggerData *t, Form_pg_class target)
 		operation = "DELETE";
 		old = t->tg_trigtuple;
 	}
-	tdo_json_begin(&b);
-	tdo_json_text(&b, "operation", operation);
-	tdo_json_text(&b, "schema", get_namespace_name(target->relnamespace));
-	tdo_json_text(&b, "table", NameStr(target->relname));
-	tdo_json_jsonb(&b, "old", row_to_jsonb(t->tg_relation, old));
-	tdo_json_jsonb(&b, "new", row_to_jsonb(t->tg_relation, new));
-	return tdo_json_end(&b);
+	values[0] = CStringGetTextDatum(operation);
+	values[1] = CStringGetTextDatum(get_namespace_name(target->relnamespace));
+	values[2] = CStringGetTextDatum(NameStr(target->relname));
+	nulls[3] = old == NULL;
+	values[3] = old ? heap_copy_tuple_as_datum(old, row) : (Datum) 0;
+	nulls[4] = new == NULL;
+	values[4] = new ? heap_copy_tuple_as_datum(new, row) : (Datum) 0;
+	return record_to_jsonb(HeapTupleGetDatum(heap_form_tuple(payload_desc(), values, nulls)));
 }
 
 /* who asked for it is still there, and still owns the table */

@@ -22,6 +22,10 @@ BEGIN
     RETURN '{}';
 END $$;
 
+-- For the part "change".
+CREATE TABLE app.plain (id int PRIMARY KEY, name text, at timestamptz, price numeric, ok bool);
+CREATE TABLE app.followed (LIKE app.plain INCLUDING ALL);
+
 -- When did it start: seconds of the epoch.
 CREATE FUNCTION app.started(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
@@ -31,6 +35,7 @@ END $$;
 SELECT triggerdo.define_task('noop', run => 'app.noop');
 SELECT triggerdo.define_task('write', run => 'app.write');
 SELECT triggerdo.define_task('started', run => 'app.started');
+SELECT triggerdo.on_change('app.followed', 'noop');
 
 -- n single triggers on an idle server, 15 to 45 ms apart. The session reads the
 -- clock before trigger_task, immediately before COMMIT, and after it; the run's

@@ -27,7 +27,7 @@ CREATE TEMP TABLE layout (
     bare    text,           -- the figure of bare PostgreSQL that does the like
     commits bool,           -- also in multiples of one-row commits?
     peer    text,           -- graphile-worker's
-    bar     numeric,        -- of a rate: the least ratio to bare; of a time: the most ms
+    bar     numeric,        -- of a rate: the least ratio to bare; of a time: the most
     part    text            -- the table it stands in
 );
 INSERT INTO layout (figure, label, unit, bare, commits, peer, bar, part) VALUES
@@ -47,6 +47,9 @@ INSERT INTO layout (figure, label, unit, bare, commits, peer, bar, part) VALUES
     ('graphile_bulk',           'graphile-worker: add_jobs, one statement',     '/s', 'bare_bulk', false, NULL, NULL, 'enqueue'),
     ('bare_enqueue',            'bare: insert a row, commit; 8 clients',        '/s', NULL, false, NULL, NULL, 'enqueue'),
     ('enqueue_commit',          'triggerdo: trigger_task, commit; 8 clients',   '/s', 'bare_enqueue', false, NULL, 0.75, 'enqueue'),
+    ('change_bare',             'bare: INSERT ... SELECT, a row',               'us', NULL, false, NULL, NULL, 'change'),
+    ('change_row',              'triggerdo: the same with on_change, a row',    'us', 'change_bare', false, NULL, NULL, 'change'),
+    ('change_adds',             '   what the run adds to a row',                'us', NULL, false, NULL, 25, 'change'),
     ('bare_latency_p50',        'bare: insert and commit, p50',                 'ms', NULL, false, NULL, NULL, 'latency'),
     ('bare_latency_p99',        'bare: insert and commit, p99',                 'ms', NULL, false, NULL, NULL, 'latency'),
     ('commit_start_p50',        'triggerdo: COMMIT -> start, p50',              'ms', 'bare_latency_p50', false, NULL, 1, 'latency'),
@@ -79,7 +82,7 @@ SELECT l.pos, l.part, l.label,
     CASE WHEN l.bar IS NULL THEN NULL
          WHEN l.unit = '/s' THEN format('>= %s of bare: ', l.bar)
             || CASE WHEN pg_temp.ratio(l.figure, l.bare) >= l.bar THEN 'met' ELSE 'MISSED' END
-         ELSE format('<= %s ms: ', l.bar) || CASE WHEN m.med <= l.bar THEN 'met' ELSE 'MISSED' END
+         ELSE format('<= %s %s: ', l.bar, l.unit) || CASE WHEN m.med <= l.bar THEN 'met' ELSE 'MISSED' END
     END AS bar
 FROM layout l
 JOIN (SELECT figure, percentile_cont(0.5) WITHIN GROUP (ORDER BY value)::numeric AS med,
@@ -87,7 +90,7 @@ JOIN (SELECT figure, percentile_cont(0.5) WITHIN GROUP (ORDER BY value)::numeric
       FROM per_rep GROUP BY figure) m USING (figure);
 
 SELECT bool_or(part = 'drain') AS drain, bool_or(part = 'enqueue') AS enqueue,
-    bool_or(part = 'latency') AS latency
+    bool_or(part = 'change') AS change, bool_or(part = 'latency') AS latency
 FROM lines \gset
 
 \if :drain
@@ -99,6 +102,10 @@ FROM lines WHERE part = 'drain' ORDER BY pos;
 SELECT label AS "runs enqueued", measured AS "median (min - max)", bare AS "/ bare",
     peer AS "/ graphile", bar
 FROM lines WHERE part = 'enqueue' ORDER BY pos;
+\endif
+\if :change
+SELECT label AS "row changes", measured AS "median (min - max)", bare AS "/ bare", bar
+FROM lines WHERE part = 'change' ORDER BY pos;
 \endif
 \if :latency
 SELECT label AS "latency, idle", measured AS "median (min - max)", bare AS "/ bare",
