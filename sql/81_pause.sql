@@ -79,6 +79,9 @@ CREATE OR REPLACE FUNCTION _triggerdo.forget_orphans()
     SET search_path = pg_catalog, pg_temp
     SET jit = off
 AS $$
+    DELETE FROM _triggerdo.change c
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.task t WHERE t.id OPERATOR(pg_catalog.=) c.task);
+
     DELETE FROM _triggerdo.result s
      WHERE NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) s.run_id);
 

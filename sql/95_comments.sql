@@ -39,6 +39,7 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 
 COMMENT ON FUNCTION triggerdo.drop_task(text) IS
 'Removes a definition: true, or false when there is none of that id. '
+'Its on_change() subscriptions end (NOTICE): changes trigger nothing any more, also when the id is defined anew. '
 'Runs keep their history; one that still waits fails at its next attempt (42704, TaskNotFoundError). '
 'Errors: 42501 when the caller is neither the owner nor a member of it.';
 
@@ -87,6 +88,24 @@ COMMENT ON PROCEDURE triggerdo.trigger_and_wait(text, jsonb, jsonb, jsonb, text)
 'options: as in batch_trigger_task. name: not supported yet. '
 'Errors: 25001 inside a transaction block, a function or a block with EXCEPTION; 2D000 inside a run; else trigger_task''s. '
 'A run that fails is no error here: look at "ok".';
+
+-- Row changes
+
+COMMENT ON FUNCTION triggerdo.on_change(regclass, text, text[], text) IS
+'Each change of a row of the table triggers a run of the task, in the same transaction, as the role that called this; gives the trigger''s name. '
+'target: a table, partitioned or foreign table that the caller owns, or is a member of its owner; not a view, a temporary table, a system catalog. '
+'task: one that the caller may trigger. operations: of INSERT, UPDATE, DELETE (these unless given) and TRUNCATE, in any case. '
+'condition: the WHEN of CREATE TRIGGER: one boolean expression over OLD and NEW, that must fit each of the operations. '
+'Payload: {"operation","schema","table","old","new"}: the names of target now, the rows as to_jsonb() makes them in the session that writes, null where there is none. '
+'Who writes needs no right to the task. Again for the same table and task: replaces operations, condition and the role. '
+'At each change the role must exist, own the table, and have the right to trigger the task, else the change fails: 55000, 42501; as trigger_task for the rest. '
+'Errors: 22004; 42P01 no such table; 42809 it cannot be followed; 42501 not the owner of the table, no right to the task; 42704 no such task; '
+'22023 operations; 42601, 42P17 and others of CREATE TRIGGER for the condition; 42710 the trigger''s name is taken.';
+
+COMMENT ON FUNCTION triggerdo.drop_on_change(regclass, text) IS
+'Ends what on_change() began for that table and task; true, or false when there was nothing. Waits for those who are writing the table. '
+'For the table''s owner and its members, whoever asked for it. Also what drop_task() has ended: its triggers, which do nothing any more. '
+'Errors: 22004; 42P01 no such table; 42501 not the owner of the table.';
 
 -- One run
 
@@ -146,6 +165,11 @@ COMMENT ON VIEW triggerdo.runs IS
 COMMENT ON VIEW triggerdo.attempts IS
 'Attempts of the runs in triggerdo.runs that ended: those that failed and were to be retried (retry_at says when), '
 'and the last one of each final run, with the run''s status. None of a run that ended before it started.';
+
+COMMENT ON VIEW triggerdo.changes IS
+'Subscriptions of on_change() that the current user asked for, and those to tables that it owns; both by membership. '
+'name: the trigger''s. operations, condition: as given last. role: who triggers. '
+'enabled: origin (fires where the change is made), always, replica, disabled: what ALTER TABLE ... ENABLE | DISABLE TRIGGER made of it.';
 
 COMMENT ON VIEW triggerdo.workers IS
 'The launcher, the schedulers, the executors of roles that the current user is a member of, and why a role''s executors cannot start. '

@@ -274,10 +274,12 @@ find_trigger(Relation rel, const Kind *kind, const char *task)
 	{
 		const Trigger *t = &rel->trigdesc->triggers[i];
 
-		/* (a partition's copy belongs to the partitioned table's) */
-		if (t->tgfoid != function || t->tgisclone || t->tgnargs != TDO_CHANGE_ARGS ||
+		if (t->tgfoid != function || t->tgnargs != TDO_CHANGE_ARGS ||
 			strcmp(t->tgargs[TDO_CHANGE_ARG_TASK], task) != 0 ||
 			(t->tgtype & kind->events) == 0)
+			continue;
+		/* a partition's copy belongs to the partitioned table's */
+		if (tdo_change_target(t->tgoid) != RelationGetRelid(rel))
 			continue;
 		found.oid = t->tgoid;
 		found.name = pstrdup(t->tgname);
@@ -303,9 +305,9 @@ trigger_name(Relation rel, const Kind *kind, const char *task)
 		if (strcmp(rel->trigdesc->triggers[i].tgname, name) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("trigger \"%s\" of table \"%s\" is another's", name,
-							RelationGetRelationName(rel)),
-					 errhint("Give that one another name, by ALTER TRIGGER.")));
+					 errmsg("table \"%s\" has another trigger \"%s\"",
+							RelationGetRelationName(rel), name),
+					 errhint("Give that one another name, by ALTER TRIGGER. A partition has its triggers from the partitioned table, which is followed already.")));
 	}
 	return name;
 }

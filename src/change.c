@@ -41,6 +41,7 @@
 #include "change.h"
 #include "clock.h"
 #include "compat.h"
+#include "origin.h"
 #include "store.h"
 
 enum
@@ -278,11 +279,15 @@ remove_named(HTAB *ids)
 void
 tdo_change_sweep(void)
 {
-	Relation	rel = table_open(tdo_objects()->change, RowExclusiveLock);
+	Relation	rel;
 	HTAB	   *ids;
 	HASH_SEQ_STATUS status;
 	pg_uuid_t  *id;
 
+	/* half of a dump may be loaded: the rows, and not yet the triggers */
+	if (tdo_origin()->standing == TDO_UNBOUND)
+		return;
+	rel = table_open(tdo_objects()->change, RowExclusiveLock);
 	/* the rows first: who committed both halves since is not among them */
 	CommandCounterIncrement();
 	ids = ids_of_rows(rel);
@@ -294,9 +299,8 @@ tdo_change_sweep(void)
 	table_close(rel, NoLock);
 }
 
-/* the table that the trigger was asked for on: a partition's is a copy of it */
-static Oid
-target_of(Oid trigger)
+Oid
+tdo_change_target(Oid trigger)
 {
 	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
 	Oid			target = InvalidOid;
@@ -336,7 +340,7 @@ fill_place(Place *place, const Trigger *trigger, uint64 now)
 		parse_id(trigger->tgargs[TDO_CHANGE_ARG_ID], &change.id) &&
 		read_change(&change);
 	if (found)
-		change.target = target_of(trigger->tgoid);
+		change.target = tdo_change_target(trigger->tgoid);
 	place->change = change;
 	place->found = found;
 	place->changes = now;

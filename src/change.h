@@ -45,6 +45,9 @@ extern Oid	tdo_change_function(void);
  */
 extern bool tdo_change_of(const Trigger *trigger, TdoChange *change);
 
+/* the table that the trigger was made on: a partition's is a copy of another's; InvalidOid: it is gone */
+extern Oid	tdo_change_target(Oid trigger);
+
 /* write the subscription with that id; operations as text[], condition NULL: none */
 extern void tdo_change_write(const TdoChange *change, ArrayType *operations,
 							 const char *condition);
@@ -56,8 +59,8 @@ extern bool tdo_change_delete(const pg_uuid_t *id);
 extern int	tdo_change_delete_of_task(const char *task);
 
 /*
- * Subscriptions go whose triggers have gone, with their table or by DROP TRIGGER.
- * Under the lock that definitions share, which keeps others' halves out.
+ * Subscriptions go whose triggers have gone, with their table or by DROP TRIGGER;
+ * not while the database is UNBOUND.  Under the lock that definitions share, which keeps others' halves out.
  */
 extern void tdo_change_sweep(void);
 

@@ -233,7 +233,7 @@ tdo_objects_if_any(void)
 		 * Half there, while the install script is running; or not served,
 		 * where no invalidation says that it is.
 		 */
-		if (!OidIsValid(o.timer_due))
+		if (!OidIsValid(o.timer_due) || !OidIsValid(o.change_pkey))
 		{
 			o.extension = InvalidOid;
 			whole = false;

@@ -3,7 +3,7 @@
 -- statement), tdo_as_role (triggered_by, and a writer without rights), check_role (the former
 -- owner), is_expression (more than a condition), has_privs_of_role in check_table, old->enabled,
 -- the second kind (TRUNCATE); in src/change.c: AcceptInvalidationMessages() is spec on-change's,
--- tdo_change_sweep (rows of tables that are gone), target_of (a partition's table);
+-- tdo_change_sweep (rows of tables that are gone), tdo_change_target (a partition's table);
 -- in src/api_task.c end_subscriptions (a write after drop_task).
 
 SET ROLE app;
@@ -242,6 +242,9 @@ ALTER TABLE app.parts ATTACH PARTITION app.parts_2 FOR VALUES IN (2);
 CREATE TABLE app.parts_3 PARTITION OF app.parts FOR VALUES IN (3) PARTITION BY LIST (v);
 CREATE TABLE app.parts_3_x PARTITION OF app.parts_3 DEFAULT;
 SELECT triggerdo.on_change('app.parts_2', 'follow-2', '{INSERT}');
+-- (the copy of a trigger that a partition has is not its own)
+SELECT test.error($$SELECT triggerdo.on_change('app.parts_1', 'follow')$$);
+SELECT triggerdo.drop_on_change('app.parts_1', 'follow');
 INSERT INTO app.parts VALUES (1, 'a'), (2, 'b'), (3, 'c');
 UPDATE app.parts SET k = 2 WHERE k = 1;
 INSERT INTO app.parts_2 (k, v) VALUES (2, 'direct');
@@ -267,6 +270,13 @@ INSERT INTO app.derived VALUES (2, 2);
 UPDATE app.base SET a = a + 10;
 RESET ROLE;
 SELECT op, tab, old, new FROM test.changes();
+
+-- A foreign table can be followed (what its wrapper makes of it is not ours).
+CREATE FOREIGN DATA WRAPPER nowhere;
+CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
+CREATE FOREIGN TABLE app.away (a int) SERVER nowhere;
+SELECT triggerdo.on_change('app.away', 'follow', '{INSERT}');
+DROP FOREIGN DATA WRAPPER nowhere CASCADE;
 
 -- Foreign keys' cascades.
 SET ROLE app;
