@@ -3,7 +3,7 @@
 #
 # Red without: pg_extension_config_dump('_triggerdo.change') in sql/30_tables_0_2_0.sql; the
 # line of change in bind_roles() and its UPDATE (sql/81_pause.sql); tdo_origin_require_bound()
-# in tdo_sql_change() (src/api_change.c); the invalidation of change in tdo_bind_roles()
+# in tdo_sql_change() (src/api_change.c); TDO_UNBOUND in tdo_change_sweep() (src/change.c); the invalidation of change in tdo_bind_roles()
 # (src/store.c), where a session goes on as the old oid's role.
 
 use strict;
@@ -131,6 +131,15 @@ app($to, q{INSERT INTO other.notes VALUES (1, 'a'), (3, 'a')}, role => 'other', 
 is(substr(triggered($to, 'full_copy'), length $before), "\napp|app|INSERT|app|docs||21\nother|app|INSERT|other|notes||3", 'and changes trigger, as the roles of those names');
 $session->quit;
 invariants_ok($to, 'restored', 'full_copy');
+
+# Loaded in parts: the rows are there before the triggers, and nobody's call takes them for stale.
+$to->safe_psql('postgres', 'CREATE DATABASE parts');
+my @restore = ('pg_restore', '-d', 'parts', '-h', $to->host, '-p', $to->port);
+command_ok([ @restore, "--section=$_", "$dir/full" ], "pg_restore of its $_") foreach 'pre-data', 'data';
+is($to->safe_psql('parts', q{SELECT triggerdo.drop_on_change('app.docs', 'follow')}), 'f', 'there is no trigger yet');
+command_ok([ @restore, '--section=post-data', "$dir/full" ], 'pg_restore of its post-data');
+$to->safe_psql('parts', 'SELECT triggerdo.resume()');
+is(subscriptions($to, 'parts'), $subscriptions, 'the subscriptions are whole');
 
 # One table alone, into a database that has another of the extension: its trigger names nothing there.
 command_ok([ 'pg_restore', '-d', 'replica', '-h', $to->host, '-p', $to->port, "$dir/table" ], 'pg_restore of a table alone');
