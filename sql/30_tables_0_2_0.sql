@@ -19,3 +19,17 @@ CREATE TABLE _triggerdo.change (
 );
 ALTER TABLE _triggerdo.change ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('_triggerdo.change', '');
+
+-- Keys under which a task is triggered once (src/idempotency.c, which names the
+-- columns by number). Not by the run's row: a partition has no key over all days, and a
+-- key outlives a run that leaves no history.
+CREATE TABLE _triggerdo.idempotency (
+    task        text COLLATE "C" NOT NULL,
+    key         bytea NOT NULL,         -- SHA-256 of the key, which may be of any length
+    run_id      uuid NOT NULL,          -- may be gone: not kept, or purged
+    expires     timestamptz NOT NULL,
+    CONSTRAINT idempotency_pkey PRIMARY KEY (task, key)
+) WITH (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX idempotency_expires ON _triggerdo.idempotency (expires);
+ALTER TABLE _triggerdo.idempotency ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('_triggerdo.idempotency', '');

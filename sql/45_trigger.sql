@@ -34,3 +34,7 @@ CREATE OR REPLACE PROCEDURE triggerdo.trigger_and_wait(
     task text, payload jsonb, INOUT result jsonb, options jsonb DEFAULT '{}', name text DEFAULT NULL)
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'tdo_sql_trigger_and_wait';
+
+CREATE OR REPLACE FUNCTION triggerdo.reset_idempotency_key(task text, key text)
+    RETURNS bool LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'tdo_sql_reset_idempotency_key';

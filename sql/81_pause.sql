@@ -108,6 +108,12 @@ AS $$
      WHERE l.attempt OPERATOR(pg_catalog.>) 0
        AND NOT EXISTS (SELECT FROM _triggerdo.attempt a WHERE a.run_id OPERATOR(pg_catalog.=) l.run_id);
 
+    -- a run that was not done and is not there: who asks for it again shall have it
+    DELETE FROM _triggerdo.idempotency i
+     USING _triggerdo.live l
+     WHERE l.run_id OPERATOR(pg_catalog.=) i.run_id
+       AND NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) l.run_id);
+
     WITH gone AS (
         DELETE FROM _triggerdo.live l
          WHERE NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) l.run_id)

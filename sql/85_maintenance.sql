@@ -138,6 +138,16 @@ AS $$
       FROM _triggerdo.result s
      WHERE (s.status OPERATOR(pg_catalog.=) 'C') OPERATOR(pg_catalog.<>) (s.error IS NULL)
     UNION ALL
+    SELECT 'an idempotency key is a hash, and names a run of its task that has a key', i.run_id::text
+      FROM _triggerdo.idempotency i LEFT JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) i.run_id
+     WHERE octet_length(i.key) OPERATOR(pg_catalog.<>) 32
+        OR (r.run_id IS NOT NULL AND (r.task OPERATOR(pg_catalog.<>) i.task COLLATE pg_catalog."C" OR r.idempotency_key IS NULL))
+    UNION ALL
+    SELECT 'a run has one idempotency key at most', i.run_id::text
+      FROM _triggerdo.idempotency i
+     GROUP BY i.run_id
+    HAVING count(*) OPERATOR(pg_catalog.>) 1
+    UNION ALL
     SELECT 'a final run has a known status, and times when it ran', s.run_id::text
       FROM _triggerdo.result s
      WHERE s.status NOT IN ('C', 'X', 'F', 'K', 'S', 'E', 'T')

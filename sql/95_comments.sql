@@ -66,28 +66,40 @@ COMMENT ON FUNCTION triggerdo.trigger_task(text, jsonb, interval, timestamptz, i
 'task: id of a task that the caller owns, or is a member of its owner. payload: any jsonb. '
 'delay: time from now, not negative; or run_at: the time itself, one in the past means now. '
 'max_attempts: 1 to 32767, instead of the policy''s. max_duration: of each attempt, instead of the task''s. tags: no NULLs. metadata: an object. '
+'idempotency_key: of any length, unique in its task, as Trigger.dev''s of scope global: while the key is taken nothing is written, and the id is that of the run that has it, '
+'whatever its status, whoever triggered it. It is taken from the trigger on for idempotency_key_ttl (positive), also when the run''s history is gone; '
+'a run that ends FAILED, CRASHED, SYSTEM_FAILURE, EXPIRED or TIMED_OUT gives it up, one that is COMPLETED or CANCELED does not. '
+'Waits for a transaction that has triggered with the key and has not ended. '
 'Inside a run the new run is its child (parent_run_id, root_run_id). '
 'Errors: 42704 no such task; 42501 not the caller''s; 22023 an argument; 22004 a NULL task or tag; '
-'0A000 ttl, queue, concurrency_key, idempotency_key, idempotency_key_ttl, debounce, a priority other than 0, any option.';
+'0A000 ttl, queue, concurrency_key, debounce, a priority other than 0, any option.';
 
 COMMENT ON FUNCTION triggerdo.batch_trigger_task(text, jsonb[], jsonb) IS
 'Triggers one run of a task for each payload; gives their ids in the order of the payloads. A NULL payload is {}. '
 'options: trigger_task''s optional arguments for all of them, as {"delay":"5 min","max_attempts":3,"tags":["a"],"metadata":{}}, '
-'snake_case or camelCase. The runs share a batch_id. All or none, with the caller''s transaction. '
+'snake_case or camelCase. Of an idempotency_key K item i, from 0, has the key K-i, as Trigger.dev''s [K, i]; where it is taken the item''s id is that of the run that has it. '
+'The runs share a batch_id. All or none, with the caller''s transaction. '
 'Errors: trigger_task''s; 22023 for an unknown option or an array of several dimensions.';
 
 COMMENT ON FUNCTION triggerdo.trigger_batch(jsonb) IS
 'Triggers runs of several tasks: items is an array of {"task","payload","options"}, options as in batch_trigger_task. '
-'Gives a row for each item in their order: batch_id (the same in all), index from 0, run_id, is_cached (always false in this version). '
+'Gives a row for each item in their order: batch_id (the same in all), index from 0, run_id, is_cached (its idempotency key was taken: run_id is the run that has it). '
 'All or none, with the caller''s transaction. '
 'Errors: trigger_task''s; 22023 for items that are no array, an item that is no object, lacks "task" or has another key.';
 
 COMMENT ON PROCEDURE triggerdo.trigger_and_wait(text, jsonb, jsonb, jsonb, text) IS
 'Triggers a run, commits, waits without a snapshot until the run is final, and gives the object of wait_for_run in result (pass NULL). '
 'There is no time-out: cancel the statement, or set statement_timeout; the run goes on. '
-'options: as in batch_trigger_task. name: not supported yet. '
-'Errors: 25001 inside a transaction block, a function or a block with EXCEPTION; 2D000 inside a run; else trigger_task''s. '
+'options: as in batch_trigger_task. With an idempotency key that is taken it waits for the run that has it. name: not supported yet. '
+'Errors: 25001 inside a transaction block, a function or a block with EXCEPTION; 2D000 inside a run; else trigger_task''s; '
+'02000 the run that has the key left no history, or is not the caller''s to read. '
 'A run that fails is no error here: look at "ok".';
+
+COMMENT ON FUNCTION triggerdo.reset_idempotency_key(text, text) IS
+'Frees an idempotency key of a task: the next trigger with it makes a new run; the run that has it goes on. True when it was taken. '
+'For those who may trigger the task, as Trigger.dev''s idempotencyKeys.reset. Takes effect with the caller''s transaction; waits as trigger_task does. '
+'key: as it was given; of a batch, with the item''s number: K-0. '
+'Errors: 42704 no such task; 42501 not the caller''s; 22023 an empty key; 22004 a NULL.';
 
 -- Row changes
 
@@ -137,7 +149,7 @@ COMMENT ON FUNCTION triggerdo.cancel_run(uuid, text) IS
 
 COMMENT ON FUNCTION triggerdo.current_run() IS
 'The run in which it is called, as one row; no row outside a run. attempt counts from 1. '
-'schedule_id and idempotency_key are NULL and is_replay is false in this version.';
+'schedule_id is NULL and is_replay is false in this version.';
 
 COMMENT ON FUNCTION triggerdo.abort_run(text) IS
 'Inside a run: fails it for good with this message, whatever attempts are left (SQLSTATE TD001, AbortTaskRunError, as in Trigger.dev). '
@@ -160,7 +172,7 @@ COMMENT ON VIEW triggerdo.runs IS
 'attempt: the one in hand, else how many there were; max_attempts: the run''s own, else the policy''s. '
 'queued_at: NULL while DELAYED. delayed_until: while DELAYED the time it waits for, of a final run the time it was triggered for. '
 'started_at, duration: of the last attempt. NULL or 0 in this version: '
-'concurrency_key, priority, expires_at, schedule_id, idempotency_key, replay_of.';
+'concurrency_key, priority, expires_at, schedule_id, replay_of.';
 
 COMMENT ON VIEW triggerdo.attempts IS
 'Attempts of the runs in triggerdo.runs that ended: those that failed and were to be retried (retry_at says when), '

@@ -56,6 +56,9 @@ extern bool tdo_wait_until_final(const pg_uuid_t *id, int64 timeout_ms, TdoResul
 /* the run, or ERROR 02000 when there is none that the current user may read */
 extern void tdo_get_readable_run(const pg_uuid_t *id, TdoRun *run);
 
+/* 22023 for an idempotency key that is none */
+extern void tdo_check_idempotency_key(const char *key);
+
 /* puts row security in front of the runs */
 extern void tdo_state_init(void);
 

@@ -28,6 +28,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "guc.h"
+#include "idempotency.h"
 #include "json.h"
 #include "origin.h"
 #include "retry.h"
@@ -351,6 +352,7 @@ tdo_sql_drop_task(PG_FUNCTION_ARGS)
 				 errhint("SET ROLE to its owner first.")));
 	(void) tdo_task_delete(id);
 	end_subscriptions(id);
+	tdo_idempotency_forget_task(id);
 	CommandCounterIncrement();
 	PG_RETURN_BOOL(true);
 }

@@ -62,6 +62,8 @@ typedef struct Options
 	Interval   *max_duration;
 	ArrayType  *tags;
 	Jsonb	   *metadata;
+	char	   *idempotency_key;
+	Interval   *idempotency_key_ttl;
 } Options;
 
 static void
@@ -134,6 +136,34 @@ start_time(const Options *o)
 	return at;
 }
 
+void
+tdo_check_idempotency_key(const char *key)
+{
+	if (key[0] == '\0')
+		invalid("idempotency_key must not be empty", "Leave it out for a run without a key.");
+}
+
+/* from the trigger on, whenever the run begins; the key is the caller's memory */
+static void
+fill_idempotency(TdoEnqueue *e, const Options *o)
+{
+	Interval	thirty_days = {0, 30, 0};
+	Interval	zero = {0};
+	Interval   *ttl = o->idempotency_key_ttl ? o->idempotency_key_ttl : &thirty_days;
+
+	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(ttl),
+										  IntervalPGetDatum(&zero))))
+		invalid("idempotency_key_ttl must be positive", "Leave it out for 30 days.");
+	if (o->idempotency_key == NULL)
+		return;
+	tdo_check_idempotency_key(o->idempotency_key);
+	e->idempotency_key = o->idempotency_key;
+	e->idempotency_expires =
+		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												TimestampTzGetDatum(tdo_now()),
+												IntervalPGetDatum(ttl)));
+}
+
 /* fill in what a caller asks for, checked */
 static void
 fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *o)
@@ -165,6 +195,8 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 		if (!tdo_json_is_empty_object(o->metadata))
 			e->metadata = o->metadata;
 	}
+	if (o->idempotency_key || o->idempotency_key_ttl)
+		fill_idempotency(e, o);
 	if (current)
 	{
 		e->parent = &current->run->run_id;
@@ -202,10 +234,8 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 	}			unbuilt[] = {
 		{ARG_TTL, "ttl"}, {ARG_QUEUE, "queue"},
 		{ARG_CONCURRENCY_KEY, "concurrency_key"},
-		{ARG_IDEMPOTENCY_KEY, "idempotency_key"},
 		{ARG_DEBOUNCE, "debounce"}
 	};
-	Interval	thirty_days = {0, 30, 0};
 
 	for (int i = 0; i < lengthof(unbuilt); i++)
 	{
@@ -214,11 +244,6 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 	}
 	if (!PG_ARGISNULL(ARG_PRIORITY) && PG_GETARG_INT32(ARG_PRIORITY) != 0)
 		tdo_unsupported("trigger_task", "priority");
-	if (!PG_ARGISNULL(ARG_IDEMPOTENCY_KEY_TTL) &&
-		!DatumGetBool(DirectFunctionCall2(interval_eq,
-										  PG_GETARG_DATUM(ARG_IDEMPOTENCY_KEY_TTL),
-										  IntervalPGetDatum(&thirty_days))))
-		tdo_unsupported("trigger_task", "idempotency_key_ttl");
 }
 
 /* the options argument of trigger_task itself */
@@ -275,6 +300,10 @@ tdo_sql_trigger_task(PG_FUNCTION_ARGS)
 		o.tags = PG_GETARG_ARRAYTYPE_P(ARG_TAGS);
 	if (!PG_ARGISNULL(ARG_METADATA))
 		o.metadata = PG_GETARG_JSONB_P(ARG_METADATA);
+	if (!PG_ARGISNULL(ARG_IDEMPOTENCY_KEY))
+		o.idempotency_key = text_to_cstring(PG_GETARG_TEXT_PP(ARG_IDEMPOTENCY_KEY));
+	if (!PG_ARGISNULL(ARG_IDEMPOTENCY_KEY_TTL))
+		o.idempotency_key_ttl = PG_GETARG_INTERVAL_P(ARG_IDEMPOTENCY_KEY_TTL);
 
 	tdo_get_triggerable(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TASK)), &task);
 	fill_enqueue(&e, &task,
@@ -296,6 +325,18 @@ parse_datum(PGFunction input, Oid type, const JsonbValue *v, const char *key)
 				"Times and intervals are strings, as \"5m\".");
 	return DirectFunctionCall3(input, CStringGetDatum(s), ObjectIdGetDatum(type),
 							   Int32GetDatum(-1));
+}
+
+/* as Trigger.dev writes it, or as PostgreSQL does */
+static Interval *
+parse_interval(const JsonbValue *v, const char *key)
+{
+	char	   *s = tdo_json_scalar_text(v);
+	Interval   *span = palloc(sizeof(Interval));
+
+	if (s != NULL && tdo_json_duration(s, span))
+		return span;
+	return DatumGetIntervalP(parse_datum(interval_in, InvalidOid, v, key));
 }
 
 static ArrayType *
@@ -331,6 +372,35 @@ parse_tags(const JsonbValue *v)
 	return construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
+/* a string, or an array of strings: its parts, joined by "-" */
+static char *
+parse_idempotency_key(const JsonbValue *v)
+{
+	const char *hint = "For example \"order-7\", or [\"order\", \"7\"].";
+	StringInfoData key;
+	JsonbIterator *it;
+	JsonbIteratorToken tok;
+	JsonbValue	e;
+
+	if (v->type == jbvString)
+		return pnstrdup(v->val.string.val, v->val.string.len);
+	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data))
+		invalid("option \"idempotency_key\" must be a string", hint);
+	initStringInfo(&key);
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((tok = JsonbIteratorNext(&it, &e, true)) != WJB_DONE)
+	{
+		if (tok != WJB_ELEM)
+			continue;
+		if (e.type != jbvString)
+			invalid("option \"idempotency_key\" must be a string", hint);
+		if (key.len > 0)
+			appendStringInfoChar(&key, '-');
+		appendBinaryStringInfo(&key, e.val.string.val, e.val.string.len);
+	}
+	return key.data;
+}
+
 /* snake_case and camelCase are one key */
 static bool
 is_key(const char *key, const char *snake, const char *camel)
@@ -343,15 +413,14 @@ read_option(Options *o, const char *function, const char *key, const JsonbValue 
 {
 	static const char *const unbuilt[] = {
 		"ttl", "priority", "queue", "concurrency_key", "concurrencyKey",
-		"idempotency_key", "idempotencyKey", "idempotency_key_ttl", "idempotencyKeyTTL",
 		"debounce", "traceparent", "cancelOn",
 		"cancel_on", "options"
 	};
 
 	if (is_key(key, "max_duration", "maxDuration"))
-		o->max_duration = DatumGetIntervalP(parse_datum(interval_in, InvalidOid, v, key));
+		o->max_duration = parse_interval(v, key);
 	else if (is_key(key, "delay", "delay"))
-		o->delay = DatumGetIntervalP(parse_datum(interval_in, InvalidOid, v, key));
+		o->delay = parse_interval(v, key);
 	else if (is_key(key, "run_at", "runAt"))
 	{
 		o->run_at = DatumGetTimestampTz(parse_datum(timestamptz_in, InvalidOid, v, key));
@@ -367,6 +436,10 @@ read_option(Options *o, const char *function, const char *key, const JsonbValue 
 	}
 	else if (is_key(key, "tags", "tags"))
 		o->tags = parse_tags(v);
+	else if (is_key(key, "idempotency_key", "idempotencyKey"))
+		o->idempotency_key = parse_idempotency_key(v);
+	else if (is_key(key, "idempotency_key_ttl", "idempotencyKeyTTL"))
+		o->idempotency_key_ttl = parse_interval(v, key);
 	else if (is_key(key, "metadata", "metadata"))
 		o->metadata = JsonbValueToJsonb(unconstify(JsonbValue *, v));
 	else
@@ -445,6 +518,13 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		fill_enqueue(&e, &task, nulls[i] ? NULL : DatumGetJsonbP(values[i]), &o);
 		e.batch = &batch;
+
+		/*
+		 * one key for the whole batch: its items are told apart by their
+		 * number
+		 */
+		if (e.idempotency_key)
+			e.idempotency_key = psprintf("%s-%d", e.idempotency_key, i);
 		*id = tdo_enqueue(&e);
 		ids[i] = UUIDPGetDatum(id);
 		MemoryContextSwitchTo(context);
@@ -464,7 +544,7 @@ wrong_item(int index, const char *message)
 
 /* one item of trigger_batch */
 static pg_uuid_t
-trigger_item(int index, Jsonb *item, const pg_uuid_t *batch)
+trigger_item(int index, Jsonb *item, const pg_uuid_t *batch, bool *is_cached)
 {
 	Options		o;
 	TdoTask		task;
@@ -502,7 +582,7 @@ trigger_item(int index, Jsonb *item, const pg_uuid_t *batch)
 	tdo_get_triggerable(id, &task);
 	fill_enqueue(&e, &task, payload, &o);
 	e.batch = batch;
-	return tdo_enqueue(&e);
+	return tdo_enqueue_once(&e, is_cached);
 }
 
 Datum
@@ -534,20 +614,20 @@ tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
 		pg_uuid_t	id;
 		Datum		values[4];
 		bool		nulls[4] = {false};
-
+		bool		is_cached;
 		MemoryContext context;
 
 		if (tok != WJB_ELEM)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		context = MemoryContextSwitchTo(item_context);
-		id = trigger_item(index, JsonbValueToJsonb(&v), &batch);
+		id = trigger_item(index, JsonbValueToJsonb(&v), &batch, &is_cached);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(item_context);
 		values[0] = UUIDPGetDatum(&batch);
 		values[1] = Int32GetDatum(index++);
 		values[2] = UUIDPGetDatum(&id);
-		values[3] = BoolGetDatum(false);
+		values[3] = BoolGetDatum(is_cached);
 		tuplestore_putvalues(store, tupdesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -615,10 +695,11 @@ tdo_sql_trigger_and_wait(PG_FUNCTION_ARGS)
 
 	/* from here on no snapshot is held while we sleep */
 	MemoryContextSwitchTo(context);
-	(void) tdo_wait_until_final(&id, -1, &result);
 	PushActiveSnapshot(GetTransactionSnapshot());
+	/* (the run that has the key need not be one that the caller may read) */
 	tdo_get_readable_run(&id, &run);
 	PopActiveSnapshot();
+	(void) tdo_wait_until_final(&id, -1, &result);
 	object = tdo_run_object(&run, &result);
 	tdo_txn_procedure_end();
 	MemoryContextSwitchTo(context);

@@ -166,6 +166,48 @@ tdo_json_scalar_text(const JsonbValue *v)
 	}
 }
 
+bool
+tdo_json_duration(const char *s, Interval *span)
+{
+	static const struct
+	{
+		const char *name;
+		int			days;
+		int64		us;
+	}			units[] = {
+		{"w", 7, 0}, {"d", 1, 0}, {"hr", 0, USECS_PER_HOUR}, {"h", 0, USECS_PER_HOUR},
+		{"m", 0, USECS_PER_MINUTE}, {"s", 0, USECS_PER_SEC}
+	};
+	int64		days = 0;
+	int			seen = 0;
+
+	memset(span, 0, sizeof(*span));
+	if (*s == '\0')
+		return false;
+	while (*s != '\0')
+	{
+		int			digits = strspn(s, "0123456789");
+		int			u = 0;
+		int64		n;
+
+		/* (nine digits of hours are less than an int64 of microseconds) */
+		if (digits < 1 || digits > 9)
+			return false;
+		n = strtol(s, NULL, 10);
+		s += digits;
+		while (u < lengthof(units) && strncmp(s, units[u].name, strlen(units[u].name)) != 0)
+			u++;
+		if (u == lengthof(units) || (seen & (1 << u)) != 0)
+			return false;
+		seen |= 1 << u;
+		s += strlen(units[u].name);
+		days += n * units[u].days;
+		span->time += n * units[u].us;
+	}
+	span->day = (int32) days;
+	return days <= PG_INT32_MAX;
+}
+
 Jsonb *
 tdo_json_empty_object(void)
 {

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 
 typedef struct TdoJsonBuild
 {
@@ -37,5 +38,11 @@ extern bool tdo_json_is_empty_object(Jsonb *j);
 /* a scalar as text, as ->> gives it; NULL for null, arrays and objects */
 extern char *tdo_json_scalar_text(const JsonbValue *v);
 extern Jsonb *tdo_json_empty_object(void);
+
+/*
+ * A duration as Trigger.dev writes them: "1w", "2h30m", "1d12hr".  False: it is not
+ * one, so perhaps text that interval reads (which does not read all of these).
+ */
+extern bool tdo_json_duration(const char *s, Interval *span);
 
 #endif							/* TDO_JSON_H */

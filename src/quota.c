@@ -72,10 +72,12 @@ check_row(const TdoRun *run)
 		size += VARSIZE(run->metadata);
 	if (run->tags)
 		size += VARSIZE(run->tags);
+	if (run->idempotency_key)
+		size += strlen(run->idempotency_key);
 	if (size > MaxAllocSize - ROW_REST)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("payload, metadata and tags of a run have %zu kB together, which is more than a row can hold",
+				 errmsg("payload, metadata, tags and idempotency key of a run have %zu kB together, which is more than a row can hold",
 						size / 1024),
 				 errhint("Keep them in a table, and pass its key.")));
 }
@@ -129,8 +131,6 @@ check_queued(const TdoRun *run)
 void
 tdo_limit_run(const TdoRun *run)
 {
-	tdo_limit_size("payload", run->payload);
-	tdo_limit_size("metadata", run->metadata);
 	check_row(run);
 	check_depth(run);
 	check_queued(run);

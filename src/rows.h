@@ -24,6 +24,8 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "triggerdo.h"
+
 typedef struct TdoRun
 {
 	pg_uuid_t	run_id;
@@ -90,6 +92,20 @@ typedef struct TdoAttempt
 extern bool tdo_run_get(const pg_uuid_t *id, TdoRun *run);
 extern bool tdo_result_get(const pg_uuid_t *id, TdoResult *result);
 extern bool tdo_live_get(const pg_uuid_t *id, TdoLive *live);
+
+/* statuses with which a run gives its idempotency key up: all but COMPLETED and CANCELED */
+static inline bool
+tdo_frees_key(char status)
+{
+	return status == TDO_FAILED || status == TDO_CRASHED || status == TDO_SYSTEM_FAILURE ||
+		status == TDO_EXPIRED || status == TDO_TIMED_OUT;
+}
+
+/* the same, but only how it ended; 0: it has not, or is not there */
+extern char tdo_result_status(const pg_uuid_t *id);
+
+/* the run's task and idempotency key; false: it has none, or is not there */
+extern bool tdo_run_key(const pg_uuid_t *id, char **task, char **key);
 
 /* what the other tables say of a run, by the snapshot of a query: for the views */
 typedef struct TdoState

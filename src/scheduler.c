@@ -38,6 +38,7 @@
 #include "fault.h"
 #include "guc.h"
 #include "history.h"
+#include "idempotency.h"
 #include "origin.h"
 #include "ready.h"
 #include "rows.h"
@@ -446,7 +447,7 @@ look(void)
 		fired = tdo_timers_fire(now, TIMERS_AT_ONCE);
 		if (fired > 0)
 			TDO_FAULT("timers");
-		if (fired == TIMERS_AT_ONCE)
+		if (fired == TIMERS_AT_ONCE || tdo_idempotency_sweep(now))
 			sleep_ms = 0;
 	}
 	/* enqueues go on while it is paused; a restore brings its own */

@@ -92,7 +92,8 @@ static void
 invalidate_relation(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == objects.task || relid == objects.live ||
-		relid == objects.timer || relid == objects.role || relid == objects.change)
+		relid == objects.timer || relid == objects.role || relid == objects.change ||
+		relid == objects.idempotency)
 	{
 		objects_valid = false;
 		object_changes++;
@@ -209,6 +210,9 @@ find_relations(TdoObjects *o)
 	o->timer = our_relation(o, "timer");
 	o->timer_pkey = our_relation(o, "timer_pkey");
 	o->timer_due = our_relation(o, "timer_due");
+	o->idempotency = our_relation(o, "idempotency");
+	o->idempotency_pkey = our_relation(o, "idempotency_pkey");
+	o->idempotency_expires = our_relation(o, "idempotency_expires");
 }
 
 const TdoObjects *
@@ -233,7 +237,8 @@ tdo_objects_if_any(void)
 		 * Half there, while the install script is running; or not served,
 		 * where no invalidation says that it is.
 		 */
-		if (!OidIsValid(o.timer_due) || !OidIsValid(o.change_pkey))
+		if (!OidIsValid(o.timer_due) || !OidIsValid(o.change_pkey) ||
+			!OidIsValid(o.idempotency_expires))
 		{
 			o.extension = InvalidOid;
 			whole = false;
@@ -624,6 +629,7 @@ tdo_lock_tables(void)
 	LockRelationOid(o.origin, AccessExclusiveLock);
 	LockRelationOid(o.role, AccessExclusiveLock);
 	LockRelationOid(o.change, AccessExclusiveLock);
+	LockRelationOid(o.idempotency, AccessExclusiveLock);
 	lock_family(TDO_RUN);
 	LockRelationOid(o.live, AccessExclusiveLock);
 	LockRelationOid(o.timer, AccessExclusiveLock);

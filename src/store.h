@@ -43,6 +43,9 @@ typedef struct TdoObjects
 	Oid			role_oid;
 	Oid			change;
 	Oid			change_pkey;
+	Oid			idempotency;
+	Oid			idempotency_pkey;
+	Oid			idempotency_expires;
 } TdoObjects;
 
 /*

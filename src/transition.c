@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "fault.h"
 #include "guc.h"
+#include "idempotency.h"
 #include "origin.h"
 #include "quota.h"
 #include "slot.h"
@@ -34,12 +35,37 @@
 pg_uuid_t
 tdo_enqueue(const TdoEnqueue *e)
 {
+	bool		is_cached;
+
+	return tdo_enqueue_once(e, &is_cached);
+}
+
+pg_uuid_t
+tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached)
+{
 	TdoRun		run = {0};
 	TdoLive		live = {0};
-	TimestampTz now = tdo_now();
-	bool		delayed = e->run_at > now;
+	TimestampTz now;
+	bool		delayed;
 
-	tdo_new_run_id(run.run_id.data);
+	/*
+	 * what is wrong with a call is wrong with one that finds its run there,
+	 * too
+	 */
+	tdo_limit_size("payload", e->payload);
+	tdo_limit_size("metadata", e->metadata);
+	*is_cached = false;
+	if (e->idempotency_key == NULL)
+		tdo_new_run_id(run.run_id.data);
+	else if (tdo_idempotency_claim(e->task->id, e->idempotency_key,
+								   e->idempotency_expires, &run.run_id))
+	{
+		*is_cached = true;
+		return run.run_id;
+	}
+	/* after the wait that this may have been */
+	now = tdo_now();
+	delayed = e->run_at > now;
 	run.created_at = now;
 	run.delayed_until = delayed ? e->run_at : 0;
 	run.owner = e->task->owner;
@@ -126,10 +152,25 @@ write_result(const TdoLive *live, char status, TimestampTz started_at,
 	tdo_result_insert(&result);
 }
 
+/*
+ * A key that is busy at this moment is not waited for, least of all by an
+ * executor.  Then the result must stay: who finds the key asks it.
+ */
+static bool
+free_key(const pg_uuid_t *id)
+{
+	char	   *task;
+	char	   *key;
+
+	return !tdo_run_key(id, &task, &key) || tdo_idempotency_free(task, key, id);
+}
+
 void
 tdo_finish(const TdoLive *live, char keep, char status, TimestampTz started_at,
 		   Jsonb *output, Jsonb *error)
 {
+	if (tdo_frees_key(status) && !free_key(&live->run_id))
+		keep = TDO_KEEP_ALL;
 	if (keep == TDO_KEEP_NONE || (keep == TDO_KEEP_FAILED && status == TDO_COMPLETED))
 		tdo_run_delete(&live->run_id);
 	else

@@ -33,11 +33,16 @@ typedef struct TdoEnqueue
 	int			depth;			/* how many runs above it */
 	bool		keep_result;	/* somebody waits for it */
 	const pg_uuid_t *replay_of; /* NULL: no replay */
-	const char *idempotency_key;	/* NULL: none */
+	const char *idempotency_key;	/* NULL: none; else until: */
+	TimestampTz idempotency_expires;
 } TdoEnqueue;
 
-/* nothing -> QUEUED or DELAYED */
+/*
+ * nothing -> QUEUED or DELAYED.  Where the idempotency key is taken, nothing is
+ * written, and the id is that of the run that has it (*is_cached).
+ */
 extern pg_uuid_t tdo_enqueue(const TdoEnqueue *e);
+extern pg_uuid_t tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached);
 
 /*
  * What is to be kept of a run when it ends (TDO_KEEP_...), for tdo_finish: its

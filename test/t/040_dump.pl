@@ -48,13 +48,13 @@ clock($from, 'freeze()');
 foreach my $day ('2031-03-01', '2031-03-02', '2031-03-03')
 {
 	clock($from, "set_time('$day 12:00:00+00')");
-	app($from, q{SELECT count(triggerdo.trigger_task('echo', jsonb_build_object('n', n), tags => '{a,b}')) FROM generate_series(1, 5) n});
+	app($from, qq{SELECT count(triggerdo.trigger_task('echo', jsonb_build_object('n', n), tags => '{a,b}', idempotency_key => '$day ' || n)) FROM generate_series(1, 5) n});
 	app($from, q{SELECT triggerdo.cancel_run(triggerdo.trigger_task('echo', delay => '1 h'), 'not wanted')});
 	app($from, q{SELECT triggerdo.trigger_task('wrong', max_attempts => 1)});
 	app($from, q{SELECT triggerdo.trigger_task('theirs', '"x"')}, role => 'other');
 	wait_runs($from, q{NOT EXISTS (SELECT FROM triggerdo.runs WHERE status = 'QUEUED')});
 	app($from, q{SELECT triggerdo.trigger_task('wrong')});
-	app($from, q{SELECT triggerdo.trigger_task('echo', '"delayed"', delay => '10 days')});
+	app($from, qq{SELECT triggerdo.trigger_task('echo', '"delayed"', delay => '10 days', idempotency_key => '$day delayed')});
 	wait_runs($from, q{NOT EXISTS (SELECT FROM triggerdo.runs WHERE status IN ('QUEUED', 'EXECUTING', 'DEQUEUED'))});
 }
 reload_with($from, 'triggerdo.executors = 0');
@@ -108,7 +108,7 @@ dump_to('data-only', '-a');
 my ($list) = run_command([ 'pg_restore', '-l', "$dir/full" ]);
 my @data = sort grep { !/^(run|result|attempt)_\d{8}$/ } $list =~ /TABLE DATA _triggerdo (\w+)/g;
 is("@data",
-	'change live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
+	'change idempotency live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
 my ($text) = run_command([ 'pg_restore', '-f', '-', "$dir/full" ]);
 my $system = $from->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
 unlike($text, qr/$system|_triggerdo\.origin/, 'F43: nothing in a dump tells of the server it is from');
@@ -194,6 +194,8 @@ is(picture($to, 'full', $_), $before{$_}, "F43: full: $_ sees what it saw in the
 is(psql_in('full', 'SELECT (SELECT count(*) FROM triggerdo.runs), (SELECT count(*) FROM triggerdo.tasks)', 'evil'),
 	'0|0', "F43: full: who has app's old oid sees nothing");
 invariants_ok($to, 'full, resumed', 'full');
+my $keys = q{SELECT triggerdo.trigger_task('echo', idempotency_key => k) FROM unnest(ARRAY['2031-03-01 1', '2031-03-03 5', '2031-03-02 delayed']) k};
+is(psql_in('full', $keys, 'app'), app($from, $keys), 'F43: full: idempotency keys have the runs that they had');
 is(psql_in('full', 'SELECT triggerdo.resume()') =~ s/\n.*//sr, 'f', 'F43: full: a second resume() has nothing to do');
 
 # all that waited runs, once, as who it ran before
@@ -299,6 +301,11 @@ $out = psql_in($db, 'SELECT triggerdo.resume()');
 like($out, qr/NOTICE: .*forgotten: 24/, 'F43: definitions: waiting runs without their rows are forgotten, and it is said');
 invariants_ok($to, 'definitions, resumed', $db);
 is(psql_in($db, 'SELECT id, owner FROM triggerdo.tasks ORDER BY 1'), "echo|app\nof-lost|lost\ntheirs|other\nwrong|app", 'F43: definitions: tasks are back, with their owners');
+is(psql_in($db, q{BEGIN;
+		SELECT count(triggerdo.trigger_task('echo', idempotency_key => k)) FROM unnest(ARRAY['2031-03-01 1', '2031-03-02 delayed']) k;
+		SELECT idempotency_key FROM triggerdo.runs;
+		ROLLBACK}, 'app'),
+	"2\n2031-03-02 delayed", 'F43: definitions: what was forgotten may be triggered again, what was done may not');
 reload_with($to, 'triggerdo.executors = 2');
 $out = psql_in($db, q{CALL triggerdo.trigger_and_wait('theirs', '7', NULL)}, 'other');
 like($out, qr/"output": 7/, 'F43: definitions: and work');

@@ -110,6 +110,8 @@ INSERT INTO test.calls (function, statement) VALUES
     ('retry_delay', $$SELECT triggerdo.retry_delay('{"maxAttempts":4,"backoff":"linear","randomize":false}', 2)$$),
     ('batch_trigger_task', $$SELECT pg_catalog.cardinality(triggerdo.batch_trigger_task('h-quick', '{1,2}', '{"tags":["x"],"delay":"1h","maxAttempts":2,"metadata":{}}'))$$),
     ('trigger_batch', $$SELECT pg_catalog.count(b.*) FROM triggerdo.trigger_batch('[{"task":"h-quick","payload":1,"options":{"runAt":"2222-02-02","tags":"a"}},{"task":"h-fails"}]') b$$),
+    ('trigger_batch', $$SELECT index, is_cached FROM triggerdo.trigger_batch('[{"task":"h-quick","options":{"idempotencyKey":"h","idempotencyKeyTTL":"5m"}},{"task":"h-quick","options":{"idempotencyKey":"h"}}]')$$),
+    ('reset_idempotency_key', $$SELECT triggerdo.reset_idempotency_key('h-quick', 'h')$$),
     ('trigger_and_wait', $$DO 'DECLARE r pg_catalog.jsonb; BEGIN CALL triggerdo.trigger_and_wait(''h-quick'', ''{}'', r, ''{"tags":["x"]}''); END'$$),
     ('trigger_and_wait', $$DO 'DECLARE r pg_catalog.jsonb; BEGIN CALL triggerdo.trigger_and_wait(''h-fails'', ''{}'', r); END'$$),
     ('run_now', $$SELECT pg_catalog.count(triggerdo.run_now(triggerdo.trigger_task('h-quick')))$$),

@@ -5,7 +5,7 @@ SELECT to_char(triggerdo_test.freeze(), 'YYYYMMDD') AS today \gset
 CREATE FUNCTION test.scans(d text) RETURNS TABLE (relname text, seq_scan bigint) LANGUAGE sql AS $$
     SELECT regexp_replace(s.relname, '_\d{8}$', '_DAY'), sum(s.seq_scan)
       FROM pg_stat_user_tables s WHERE s.schemaname = '_triggerdo'
-       AND s.relname IN ('task', 'live', 'timer', 'run_' || d, 'result_' || d, 'attempt_' || d) GROUP BY 1 $$;
+       AND s.relname IN ('task', 'live', 'timer', 'idempotency', 'run_' || d, 'result_' || d, 'attempt_' || d) GROUP BY 1 $$;
 CREATE ROLE plans1 LOGIN; CREATE ROLE plans2 LOGIN;
 GRANT USAGE ON SCHEMA triggerdo TO plans1, plans2;
 CREATE SCHEMA plans; GRANT ALL ON SCHEMA plans TO plans1, plans2;
@@ -27,14 +27,15 @@ RESET ROLE;
 
 -- Analyzed while there is nothing in them.
 VACUUM _triggerdo.live, _triggerdo.timer;
-ANALYZE _triggerdo.live, _triggerdo.timer, _triggerdo.task, _triggerdo.run, _triggerdo.result, _triggerdo.attempt;
+ANALYZE _triggerdo.live, _triggerdo.timer, _triggerdo.task, _triggerdo.idempotency, _triggerdo.run, _triggerdo.result, _triggerdo.attempt;
 -- (what this session has counted is written while it ends)
 \c -
 SELECT pg_sleep(1);
 CREATE TABLE test.scans_before AS SELECT * FROM test.scans(:'today');
 
 -- 20,000 runs of two owners: enqueued, delayed, claimed, done, failed and tried again, cancelled, waited for.
-CREATE TABLE test.plan_runs AS SELECT i, triggerdo.trigger_task('plans' || 1 + i % 2, jsonb_build_object('i', i), delay => CASE WHEN i % 10 = 0 THEN interval '1 hour' END) AS run FROM generate_series(1, 20000) i;
+CREATE TABLE test.plan_runs AS SELECT i, triggerdo.trigger_task('plans' || 1 + i % 2, jsonb_build_object('i', i), delay => CASE WHEN i % 10 = 0 THEN interval '1 hour' END,
+       idempotency_key => CASE WHEN i % 7 = 0 THEN 'key ' || i END) AS run FROM generate_series(1, 20000) i;
 SELECT count(*) FILTER (WHERE (triggerdo.wait_for_run(run, '60 s')->'ok')::bool) AS done FROM test.plan_runs WHERE i % 10 > 0;
 SELECT count(triggerdo.cancel_run(run)) AS canceled FROM test.plan_runs WHERE i % 1000 = 10;
 SELECT triggerdo_test.advance('1 hour') IS NOT NULL AS later;

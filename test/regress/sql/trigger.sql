@@ -50,8 +50,8 @@ SELECT a AS argument, test.error(format($$SELECT triggerdo.trigger_task('echo', 
                     $$tags => '{{a,b},{c,d}}'$$, $$tags => '{a,NULL}'$$, $$metadata => '[]'$$, $$metadata => '1'$$, $$metadata => 'null'$$,
                     $$options => '[]'$$, $$options => '{"delay":"1 s"}'$$]) AS a;
 SELECT a AS argument, test.error(format($$SELECT triggerdo.trigger_task('echo', %s)$$, a)) AS error
-  FROM unnest(ARRAY[$$ttl => '1 s'$$, 'priority => 1', $$queue => 'echo'$$, $$concurrency_key => 'k'$$, $$idempotency_key => 'k'$$,
-                    $$idempotency_key_ttl => '1 s'$$, $$debounce => '{}'$$, $$max_duration => '-1 s'$$, $$options => '{"traceparent":"00-0"}'$$,
+  FROM unnest(ARRAY[$$ttl => '1 s'$$, 'priority => 1', $$queue => 'echo'$$, $$concurrency_key => 'k'$$,
+                    $$debounce => '{}'$$, $$max_duration => '-1 s'$$, $$options => '{"traceparent":"00-0"}'$$,
                     $$options => '{"cancelOn":[]}'$$]) AS a;
 SELECT test.error($$SELECT triggerdo.trigger_task(NULL)$$), test.error($$SELECT triggerdo.trigger_task('no such task')$$),
        test.error($$SELECT triggerdo.trigger_task('')$$);
@@ -136,7 +136,7 @@ SELECT a AS arguments, test.error(format('SELECT triggerdo.batch_trigger_task(%s
                     $$'echo', '{"1"}', '{"delay":"soon"}'$$, $$'echo', '{"1"}', '{"delay":"-5m"}'$$, $$'echo', '{"1"}', '{"delay":[]}'$$,
                     $$'echo', '{"1"}', '{"runAt":"yesterday o clock"}'$$, $$'echo', '{"1"}', '{"maxAttempts":"3"}'$$, $$'echo', '{"1"}', '{"max_attempts":0}'$$,
                     $$'echo', '{"1"}', '{"tags":[1]}'$$, $$'echo', '{"1"}', '{"tags":{}}'$$, $$'echo', '{"1"}', '{"metadata":[]}'$$,
-                    $$'echo', '{"1"}', '{"delays":"5m"}'$$, $$'echo', '{"1"}', '{"idempotencyKey":"k"}'$$, $$'echo', '{"1"}', '{"idempotency_key":"k"}'$$,
+                    $$'echo', '{"1"}', '{"delays":"5m"}'$$,
                     $$'echo', '{"1"}', '{"ttl":"1m"}'$$, $$'echo', '{"1"}', '{"priority":1}'$$, $$'echo', '{"1"}', '{"queue":"q"}'$$,
                     $$'echo', '{"1"}', '{"concurrencyKey":"q"}'$$, $$'echo', '{"1"}', '{"debounce":{}}'$$, $$'echo', '{"1"}', '{"maxDuration":"0"}'$$]) AS a;
 -- NULL options, and null in them, are the defaults
@@ -164,7 +164,7 @@ SELECT count(*) AS before FROM triggerdo.runs \gset
 SELECT a AS items, test.error(format('SELECT * FROM triggerdo.trigger_batch(%L)', a)) AS error
   FROM unnest(ARRAY[NULL, '{}', '"x"', '[1]', '[[]]', '[{}]', '[{"task":1}]', '[{"task":"none"}]', '[{"task":"echo"},{"task":"echo","payloads":1}]',
                     '[{"task":"echo"},{"task":"echo","options":[]}]', '[{"task":"echo"},{"task":"echo","options":{"delay":"x"}}]',
-                    '[{"task":"echo"},{"task":"echo","options":{"idempotencyKey":"k"}}]', '[{"task":"echo"},{"task":"echo","options":{"nope":1}}]',
+                    '[{"task":"echo"},{"task":"echo","options":{"nope":1}}]',
                     '[{"task":"echo","options":{"delay":"1m","runAt":"2222-02-02"}}]']) AS a;
 SELECT count(*) - :before AS written FROM triggerdo.runs;
 -- where a set may stand

@@ -75,7 +75,7 @@ SELECT 1 \; CALL triggerdo.trigger_and_wait('quick', '{}', NULL);
 CALL triggerdo.trigger_and_wait(NULL, '{}', NULL);
 CALL triggerdo.trigger_and_wait('no such task', '{}', NULL);
 CALL triggerdo.trigger_and_wait('quick', '{}', NULL, '{"nope":1}');
-CALL triggerdo.trigger_and_wait('quick', '{}', NULL, '{"idempotencyKey":"k"}');
+CALL triggerdo.trigger_and_wait('quick', '{}', NULL, '{"queue":"q"}');
 CALL triggerdo.trigger_and_wait('quick', '{}', NULL, name => 'n');
 SET default_transaction_read_only = on;
 CALL triggerdo.trigger_and_wait('quick', '{}', NULL);
