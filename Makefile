@@ -145,7 +145,9 @@ endif
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS) $(EXTENSION).control Makefile
 	@cat $(SQL_PARTS) >$@.tmp && mv $@.tmp $@
 
+# (the install script's guard is in its first part)
 sql/$(EXTENSION)--0.1.0--$(EXTVERSION).sql: $(UPDATE_FROM_0_1_0) $(EXTENSION).control Makefile
-	@cat $(UPDATE_FROM_0_1_0) >$@.tmp && mv $@.tmp $@
+	@{ printf '%s\n' '\echo Use "ALTER EXTENSION $(EXTENSION) UPDATE" to load this file. \quit'; \
+		cat $(UPDATE_FROM_0_1_0); } >$@.tmp && mv $@.tmp $@
 
 endif
