@@ -9,6 +9,7 @@
 #                         its parts, in their longer forms
 #   make chaos            the ledger of kills in its long form
 #   make demo, bench      the example, also with KILL=1; the figures
+#   make deb [DEB=dir]    a Debian package, into the directory above this one or DEB
 #   make lint, indent     the house rules; the house layout
 #
 # Only make and git are needed to begin: all but the first call scripts/setup.
@@ -64,7 +65,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 # one of them is asked for, PGXS stays out, and other goals named beside it are
 # given to a second make.
 
-HOUSE = setup check check-more check-majors check-asan check-valgrind check-cassert chaos demo bench lint indent
+HOUSE = setup check check-more check-majors check-asan check-valgrind check-cassert chaos demo bench deb lint indent
 
 ifneq (,$(filter $(HOUSE) print-%,$(MAKECMDGOALS)))
 
@@ -97,6 +98,8 @@ demo:
 	@scripts/demo
 bench:
 	@scripts/bench
+deb:
+	@scripts/deb $(DEB)
 lint:
 	@scripts/lint
 indent:

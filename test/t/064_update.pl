@@ -70,14 +70,7 @@ sub surface { my ($db) = @_; return [ split /\n/, $node->safe_psql($db, $surface
 sub settle
 {
 	my ($db) = @_;
-	$node->safe_psql($db, q{
-		UPDATE _triggerdo.role SET role = name::text::regrole;
-		UPDATE _triggerdo.task SET owner = owner_name::text::regrole;
-		UPDATE _triggerdo.live SET owner = 'app'::regrole;
-		UPDATE _triggerdo.run SET owner = CASE owner WHEN 16517 THEN 'app' ELSE 'other' END::regrole,
-			triggered_by = CASE triggered_by WHEN 16517 THEN 'app' ELSE 'other' END::regrole;
-		INSERT INTO _triggerdo.origin (system_identifier, database, restored)
-			SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), 0 FROM pg_control_system()});
+	$node->safe_psql($db, slurp_file("$FindBin::Bin/../upgrade/settle.sql"));
 	return;
 }
 
