@@ -83,7 +83,10 @@ scratch()
 		"PATH=$bindir:$PATH" LC_ALL=C "TMPDIR=$work/tmp" "HOME=$work"
 		"PG_CONFIG=$PG_CONFIG"
 	)
-	[ -z "${TDO_LONG_SECONDS:-}" ] || user_env+=("TDO_LONG_SECONDS=$TDO_LONG_SECONDS")
+	local name
+	for name in TDO_LONG_SECONDS TDO_DRIVERS NODE_PATH; do
+		[ -z "${!name:-}" ] || user_env+=("$name=${!name}")
+	done
 	mkdir "$tree" "$stage" "$work/tmp"
 	copy_tree
 	write_conf

@@ -93,7 +93,7 @@ check "a database of 0.1.0" is 0.1.0 sql shop -c "SELECT extversion FROM pg_exte
 check "upgrades" apt install /tdo/new.deb
 check "dpkg finds nothing wrong" is '' dpkg --audit
 check "each file is as it was packed" is '' dpkg --verify postgresql-15-triggerdo
-check "the old script has gone" is "$extension/triggerdo.control" bash -c "ls $extension/triggerdo*[!q][!l]"
+check "the old script has gone" test ! -e "$extension/triggerdo--0.1.0.sql"
 check "the server goes on meanwhile" is 1 sql shop -c 'SELECT 1'
 check "README.Debian: restarted" pg_ctlcluster "${cluster[@]}" restart
 check "and said so, where a database is not updated yet" says 'ALTER EXTENSION triggerdo UPDATE' \
@@ -123,8 +123,6 @@ check "README.Debian: the functions say what is missing" says 'could not access 
 	sql shop -c "SELECT triggerdo.trigger_task('echo')"
 check "README.Debian: pg_dump works" says 'COPY _triggerdo.task' setpriv --reuid=postgres --regid=postgres --init-groups pg_dump shop
 check "README.Debian: DROP EXTENSION works" sql first -c 'DROP EXTENSION triggerdo'
-check "purged" apt purge postgresql-15-triggerdo
-check "no file of it is left" is '' ours
 check "installed again" apt install /tdo/new.deb
 pg_conftool "${cluster[@]}" set shared_preload_libraries triggerdo
 check "the server restarts" pg_ctlcluster "${cluster[@]}" restart
@@ -132,4 +130,6 @@ sql shop -c "SET ROLE app; SELECT triggerdo.trigger_task('echo', '{\"when\": \"a
 check "README.Debian: all goes on where it was" until_true shop \
 	"EXISTS (SELECT FROM triggerdo.runs WHERE payload->>'when' = 'again' AND status = 'COMPLETED')"
 pg_ctlcluster "${cluster[@]}" stop -m fast
+check "purged" apt purge postgresql-15-triggerdo
+check "no file of it is left" is '' ours
 echo end
