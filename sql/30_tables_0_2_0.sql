@@ -5,6 +5,22 @@
 ALTER TABLE _triggerdo.task ADD COLUMN payload_schema jsonb;   -- NULL: any payload
 ALTER TABLE _triggerdo.task ADD COLUMN hooks jsonb;            -- NULL: none; see src/task.h
 
+-- Grants (src/grant.c). No key: resume() changes the oids in one step, in which one
+-- role's old may be another's new; who writes locks the table.
+CREATE TABLE _triggerdo."grant" (
+    task        text NOT NULL,
+    owner       oid NOT NULL,           -- the task's, when it was granted: an id may come to be another role's
+    role        oid NOT NULL,           -- who has it
+    privilege   "char" NOT NULL         -- t trigger r read w work m manage
+);
+CREATE TABLE _triggerdo.admin (         -- grant_admin
+    role        oid NOT NULL
+);
+ALTER TABLE _triggerdo."grant" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE _triggerdo.admin ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('_triggerdo."grant"', '');
+SELECT pg_catalog.pg_extension_config_dump('_triggerdo.admin', '');
+
 -- Who asked for on_change(): one row each. Its triggers name the id, on a table
 -- that the row does not name (src/change.c); operations and condition are for the
 -- view, the triggers have their own.

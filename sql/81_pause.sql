@@ -26,6 +26,9 @@ AS $$
     INSERT INTO _triggerdo.role (role, name)
     SELECT DISTINCT x.role, ''::name
       FROM (SELECT t.owner AS role FROM _triggerdo.task t
+            UNION ALL SELECT g.owner FROM _triggerdo."grant" g
+            UNION ALL SELECT g.role FROM _triggerdo."grant" g
+            UNION ALL SELECT a.role FROM _triggerdo.admin a
             UNION ALL SELECT c.role FROM _triggerdo.change c
             UNION ALL SELECT l.owner FROM _triggerdo.live l
             UNION ALL SELECT r.owner FROM _triggerdo.run r
@@ -51,6 +54,20 @@ AS $$
     UPDATE _triggerdo.task t SET owner = m.target
       FROM _triggerdo.role m
      WHERE m.role OPERATOR(pg_catalog.=) t.owner AND m.target OPERATOR(pg_catalog.<>) m.role;
+
+    UPDATE _triggerdo."grant" g SET owner = coalesce(o.target, o.role), role = coalesce(b.target, b.role)
+      FROM _triggerdo.role o, _triggerdo.role b
+     WHERE o.role OPERATOR(pg_catalog.=) g.owner
+       AND b.role OPERATOR(pg_catalog.=) g.role
+       AND (o.target OPERATOR(pg_catalog.<>) o.role OR b.target OPERATOR(pg_catalog.<>) b.role);
+
+    UPDATE _triggerdo.admin a SET role = m.target
+      FROM _triggerdo.role m
+     WHERE m.role OPERATOR(pg_catalog.=) a.role AND m.target OPERATOR(pg_catalog.<>) m.role;
+
+    -- (0: there was no oid left, see above)
+    DELETE FROM _triggerdo."grant" g WHERE g.role OPERATOR(pg_catalog.=) 0::oid;
+    DELETE FROM _triggerdo.admin a WHERE a.role OPERATOR(pg_catalog.=) 0::oid;
 
     UPDATE _triggerdo.change c SET role = m.target
       FROM _triggerdo.role m

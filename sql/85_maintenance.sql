@@ -2,10 +2,14 @@
 -- _triggerdo's functions keep EXECUTE for PUBLIC, because a view's functions are
 -- called with its reader's rights; nobody has USAGE on the schema, so no one can name them.
 
--- May the current user read a run with this owner, triggered by that role?
-CREATE OR REPLACE FUNCTION _triggerdo.may_read(owner oid, triggered_by oid)
+-- May the current user read a run of this task, with this owner, triggered by that role?
+CREATE OR REPLACE FUNCTION _triggerdo.may_read(owner oid, triggered_by oid, task text)
     RETURNS bool LANGUAGE c STABLE PARALLEL RESTRICTED COST 1
     AS 'MODULE_PATHNAME', 'tdo_sql_may_read';
+-- May the current user see this task's definition?
+CREATE OR REPLACE FUNCTION _triggerdo.may_see(owner oid, task text)
+    RETURNS bool LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1
+    AS 'MODULE_PATHNAME', 'tdo_sql_may_see';
 
 -- What the view of runs shows and is not in the run's own row, by the query's
 -- snapshot. STABLE, or the view would be planned as a table of its own; the COST
@@ -92,13 +96,26 @@ AS $$
       FROM _triggerdo.live l LEFT JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
      WHERE r.owner IS DISTINCT FROM l.owner
     UNION ALL
-    SELECT 'the roles of tasks and runs are on the map', x.role::text
+    SELECT 'the roles of tasks, runs and grants are on the map', x.role::text
       FROM (SELECT t.owner AS role FROM _triggerdo.task t
+            UNION ALL SELECT g.owner FROM _triggerdo."grant" g
+            UNION ALL SELECT g.role FROM _triggerdo."grant" g
+            UNION ALL SELECT a.role FROM _triggerdo.admin a
             UNION ALL SELECT c.role FROM _triggerdo.change c
             UNION ALL SELECT l.owner FROM _triggerdo.live l
             UNION ALL SELECT r.owner FROM _triggerdo.run r
             UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
      WHERE NOT EXISTS (SELECT FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) x.role)
+    UNION ALL
+    SELECT 'a grant is on a task of that owner, of a known privilege', g.task
+      FROM _triggerdo."grant" g LEFT JOIN _triggerdo.task t ON t.id OPERATOR(pg_catalog.=) g.task
+     WHERE t.owner IS DISTINCT FROM g.owner OR g.privilege NOT IN ('t', 'r', 'w', 'm')
+    UNION ALL
+    SELECT 'nothing is granted twice', x.task
+      FROM (SELECT g.task, g.role, g.privilege FROM _triggerdo."grant" g
+            UNION ALL SELECT 'administration', a.role, NULL FROM _triggerdo.admin a) x
+     GROUP BY x.task, x.role, x.privilege
+    HAVING count(*) OPERATOR(pg_catalog.>) 1
     UNION ALL
     SELECT 'a subscription to changes has its task', c.id::text
       FROM _triggerdo.change c

@@ -14,7 +14,7 @@ SELECT t.id,
        t.command, t.max_duration::float8 OPERATOR(pg_catalog.*) '1 microsecond'::interval AS max_duration,
        t.retry, t.id AS queue, t.description, t.options, t.created_at, t.updated_at
   FROM _triggerdo.task t
- WHERE _triggerdo.may_read(t.owner, 0::oid);
+ WHERE _triggerdo.may_see(t.owner, t.id);
 
 -- Runs, two ways. From PostgreSQL 15 on: no barrier, but row security on the table,
 -- as the reader (security_invoker): it is checked first, and does not keep an
@@ -46,7 +46,7 @@ SELECT r.run_id, r.task,
        _triggerdo.role_name(r.owner) AS owner,
        _triggerdo.run_finished_at(r.run_id) OPERATOR(pg_catalog.-) _triggerdo.run_started_at(r.run_id) AS duration
   FROM _triggerdo.run r
- WHERE _triggerdo.may_read(r.owner, r.triggered_by);
+ WHERE _triggerdo.may_read(r.owner, r.triggered_by, r.task);
 $v$;
         -- nobody can name it; the view is its only reader
         GRANT SELECT ON _triggerdo.run TO PUBLIC;
@@ -85,7 +85,7 @@ SELECT r.run_id, r.task,
   LEFT JOIN _triggerdo.attempt a ON a.run_id OPERATOR(pg_catalog.=) r.run_id
         AND a.attempt OPERATOR(pg_catalog.=) l.attempt
   LEFT JOIN _triggerdo.task t ON t.id OPERATOR(pg_catalog.=) r.task
- WHERE _triggerdo.may_read(r.owner, r.triggered_by);
+ WHERE _triggerdo.may_read(r.owner, r.triggered_by, r.task);
 $v$;
     END IF;
 END $do$;
@@ -105,7 +105,7 @@ SELECT x.run_id, x.task, x.attempt, x.status, x.started_at, x.finished_at, x.ret
           FROM _triggerdo.result s
           JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) s.run_id
          WHERE s.started_at IS NOT NULL) x
- WHERE _triggerdo.may_read(x.owner, x.triggered_by);
+ WHERE _triggerdo.may_read(x.owner, x.triggered_by, x.task);
 
 -- A subscription has one trigger for its rows, or one for TRUNCATE, or both; the
 -- copies that partitions have are not shown.
@@ -123,7 +123,7 @@ SELECT g.name, g.target, c.task, c.operations, c.condition,
            AND t.tgparentid OPERATOR(pg_catalog.=) 0::oid
          GROUP BY t.tgrelid, pg_catalog.substr(t.tgargs, 1, 36), k.relowner) g
     ON g.id OPERATOR(pg_catalog.=) pg_catalog.decode(c.id::text, 'escape')
- WHERE _triggerdo.may_read(c.role, g.owner);
+ WHERE _triggerdo.may_read(c.role, g.owner, NULL::text);
 
 CREATE OR REPLACE VIEW triggerdo.workers WITH (security_barrier) AS
 SELECT w.kind, w.pid, d.datname AS database, 
@@ -133,7 +133,12 @@ SELECT w.kind, w.pid, d.datname AS database,
        w.state, w.run_id, w.since, w.runs_done, w.reason, w.next_try
   FROM _triggerdo.worker_rows() w
   LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) w.database
- WHERE w.role IS NULL OR _triggerdo.may_read(w.role, 0::oid);
+ WHERE w.role IS NULL
+    OR _triggerdo.may_read(w.role, 0::oid, NULL::text)
+    -- in the middle of a run that one may read
+    OR EXISTS (SELECT FROM _triggerdo.run r
+                WHERE r.run_id OPERATOR(pg_catalog.=) w.run_id
+                  AND _triggerdo.may_read(r.owner, r.triggered_by, r.task));
 
 CREATE OR REPLACE VIEW triggerdo.stats WITH (security_barrier) AS
 SELECT x.task,
@@ -151,8 +156,25 @@ SELECT x.task,
                          OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => r.priority) END AS queued_at
           FROM _triggerdo.live l
           JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
-         WHERE _triggerdo.may_read(r.owner, r.triggered_by)) x
+         WHERE _triggerdo.may_read(r.owner, r.triggered_by, r.task)) x
  GROUP BY x.task;
 
+-- The predicate's second role is here the one that has the right.
+CREATE OR REPLACE VIEW triggerdo.grants WITH (security_barrier) AS
+SELECT x.task, _triggerdo.role_name(x.owner) AS owner, _triggerdo.role_name(x.role) AS role, x.privilege
+  FROM (SELECT g.task, g.owner, g.role,
+               CASE WHEN g.privilege OPERATOR(pg_catalog.=) 't' THEN 'trigger'
+                    WHEN g.privilege OPERATOR(pg_catalog.=) 'r' THEN 'read'
+                    WHEN g.privilege OPERATOR(pg_catalog.=) 'w' THEN 'work'
+                    ELSE 'manage' END AS privilege
+          FROM _triggerdo."grant" g
+        UNION ALL
+        SELECT NULL, NULL, a.role, 'admin'
+          FROM _triggerdo.admin a) x
+ WHERE _triggerdo.may_read(x.owner, x.role, NULL::text);
+
+-- 0.1.0's predicate, which no view is made of any more.
+DROP FUNCTION IF EXISTS _triggerdo.may_read(oid, oid);
+
 -- The schema is the gate: who has USAGE may read what the predicate lets through.
-GRANT SELECT ON triggerdo.tasks, triggerdo.runs, triggerdo.attempts, triggerdo.changes, triggerdo.workers, triggerdo.stats TO PUBLIC;
+GRANT SELECT ON triggerdo.tasks, triggerdo.runs, triggerdo.attempts, triggerdo.changes, triggerdo.workers, triggerdo.stats, triggerdo.grants TO PUBLIC;

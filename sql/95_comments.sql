@@ -32,6 +32,7 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 '{"ownCommits": bool}: the procedure may COMMIT, and its work is then done at least once. '
 'The owner is current_user at the first definition, and every run runs as it. '
 'Defining again replaces the whole definition, but never the owner; who is a member of the owner may do it. '
+'Who was granted "manage" may, too, but for run, command, url, hooks and payload_schema: left out they stay, and anything else than what is there is 42501. '
 'Errors: 42602 id; 42883 no such function; 42P13 or 42809 wrong kind of function; 42P17 temporary function; '
 '42601 the command does not parse; 22023 retry, max_duration, options, both of run and command; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
 'NOLOGIN owner before PostgreSQL 17, owner without EXECUTE; '
@@ -41,7 +42,29 @@ COMMENT ON FUNCTION triggerdo.drop_task(text) IS
 'Removes a definition: true, or false when there is none of that id. '
 'Its on_change() subscriptions end (NOTICE): changes trigger nothing any more, also when the id is defined anew. '
 'Runs keep their history; one that still waits fails at its next attempt (42704, TaskNotFoundError). '
-'Errors: 42501 when the caller is neither the owner nor a member of it.';
+'Its grants go along. Errors: 42501 when the caller is neither the owner nor a member of it.';
+
+COMMENT ON FUNCTION triggerdo.grant_task(text, name, text) IS
+'Gives a role a privilege on a task: true, or false when it has it already. '
+'id: of the task. role: its name, as in pg_roles. privilege: trigger (trigger it, and see what one triggered), '
+'read (see all its runs, payloads, errors), work (claim its runs as an external worker), '
+'manage (cancel and replay its runs, and define it again with another retry, queue, max_duration, ttl, description, options). '
+'Each by itself; all follow membership of roles. Ends with revoke_task, drop_task, DROP ROLE. '
+'For the owner, members of it, administrators, superusers. '
+'Errors: 42704 no such task or role; 22023 no such privilege, PUBLIC; 42501 not the caller''s task.';
+
+COMMENT ON FUNCTION triggerdo.revoke_task(text, name, text) IS
+'Takes a privilege away: true, or false when the role did not have it by itself. What it has triggered it goes on to see. '
+'A statement that begins after the commit meets it. Arguments, callers and errors: as grant_task.';
+
+COMMENT ON FUNCTION triggerdo.grant_admin(name) IS
+'Makes a role, and its members, administrators of triggerdo in this database: true, or false when it is one already. '
+'They see all tasks and runs, may cancel and manage them, grant on all tasks, pause(), resume(), purge(). '
+'They do not trigger others'' tasks or change what these run. For superusers. '
+'Errors: 42501; 42704 no such role; 22023 PUBLIC.';
+
+COMMENT ON FUNCTION triggerdo.revoke_admin(name) IS
+'Ends that: true, or false when the role was not named. For superusers. Errors: as grant_admin.';
 
 COMMENT ON FUNCTION triggerdo.retry_policy(int, text, float8, interval, interval, bool) IS
 'A complete retry policy as jsonb: {"maxAttempts","backoff","factor","minTimeoutInMs","maxTimeoutInMs","randomize"}. '
@@ -63,7 +86,7 @@ COMMENT ON FUNCTION triggerdo.retry_delay(jsonb, int) IS
 COMMENT ON FUNCTION triggerdo.trigger_task(text, jsonb, interval, timestamptz, interval, int, text, text, text, interval,
                                            jsonb, int, interval, text[], jsonb, jsonb) IS
 'Triggers one run; gives its id, a UUID version 7. The run exists when, and only when, the caller''s transaction commits. '
-'task: id of a task that the caller owns, or is a member of its owner. payload: any jsonb. '
+'task: id of a task that the caller owns, is a member of the owner of, or was granted "trigger" on. payload: any jsonb. '
 'delay: time from now, not negative; or run_at: the time itself, one in the past means now. '
 'max_attempts: 1 to 32767, instead of the policy''s. max_duration: of each attempt, instead of the task''s. tags: no NULLs. metadata: an object. '
 'idempotency_key: of any length, unique in its task, as Trigger.dev''s of scope global: while the key is taken nothing is written, and the id is that of the run that has it, '
@@ -126,8 +149,8 @@ COMMENT ON FUNCTION triggerdo.run_now(uuid) IS
 'For tests: BEGIN, trigger_task, run_now, look, ROLLBACK. A failure is recorded and not raised; when it is to be retried, '
 'the object has that attempt''s error and the run is DELAYED or QUEUED again. In a session that was not logged in as the owner '
 'it is a security-restricted operation: no SET ROLE, no temporary tables, no deferred triggers. '
-'Errors: 55000 the run is not queued (delayed, in hand, final); 42501 current_user is not the owner itself; '
-'42809 its task is a procedure or command; 02000 no such run; 42704 its task was dropped; 57014 the caller was cancelled: nothing is recorded.';
+'Errors: 55000 the run is not queued (delayed, in hand, final); 42501 current_user is not the owner itself, or there is no such run (a superuser is told 02000); '
+'42809 its task is a procedure or command; 42704 its task was dropped; 57014 the caller was cancelled: nothing is recorded.';
 
 COMMENT ON FUNCTION triggerdo.run_result(uuid) IS
 'Output of a COMPLETED run; NULL while the run is not final, and when the output is NULL. '
@@ -145,7 +168,8 @@ COMMENT ON FUNCTION triggerdo.cancel_run(uuid, text) IS
 '''Canceled by user'' unless given. One that has not started is ended by the caller''s commit. One that is executing is stopped at once, '
 'whatever becomes of the caller''s transaction: its code is cancelled, after setting triggerdo.cancel_grace its process is ended; it is waited for, '
 'at most as long as that or 10 s. A run that is claimed together with others is waited for. Trigger.dev''s meaning: not retried. '
-'Errors: 42501 not the owner nor a member of it; 02000 no such run; 55000 a run that cancels itself.';
+'For the owner, members of it, roles with the privilege "manage", administrators. '
+'Errors: 42501 none of these; 02000 no such run, or one the caller may not read; 55000 a run that cancels itself.';
 
 COMMENT ON FUNCTION triggerdo.current_run() IS
 'The run in which it is called, as one row; no row outside a run. attempt counts from 1. '
@@ -163,16 +187,20 @@ COMMENT ON FUNCTION triggerdo.retry_run_at(timestamptz, text) IS
 -- Views and invariants
 
 COMMENT ON VIEW triggerdo.tasks IS
-'Definitions of tasks that the current user owns, or is a member of the owner of. '
+'Definitions of tasks that the current user owns, is a member of the owner of, or was granted any privilege on. '
 'kind: function, procedure, command. run: the function with its argument list, or command: the text; retry NULL: setting triggerdo.default_retry applies; queue: always the task''s id.';
 
 COMMENT ON VIEW triggerdo.runs IS
-'Runs of tasks that the current user owns, and runs it triggered; owner and triggered_by by membership. One row per run, final or not. '
+'Runs of tasks that the current user owns or was granted "read" on, and runs it triggered; all by membership. One row per run, final or not. '
 'error: of the last failed attempt while the run goes on, of the end when it is final. '
 'attempt: the one in hand, else how many there were; max_attempts: the run''s own, else the policy''s. '
 'queued_at: NULL while DELAYED. delayed_until: while DELAYED the time it waits for, of a final run the time it was triggered for. '
 'started_at, duration: of the last attempt. NULL or 0 in this version: '
 'concurrency_key, priority, expires_at, schedule_id, replay_of.';
+
+COMMENT ON VIEW triggerdo.grants IS
+'What was granted on tasks that the current user owns, and what it was granted itself, by membership: task, its owner, role, '
+'privilege (trigger, read, work, manage); and who is an administrator: privilege admin, without a task. Administrators and superusers see all.';
 
 COMMENT ON VIEW triggerdo.attempts IS
 'Attempts of the runs in triggerdo.runs that ended: those that failed and were to be retried (retry_at says when), '
@@ -184,7 +212,7 @@ COMMENT ON VIEW triggerdo.changes IS
 'enabled: origin (fires where the change is made), always, replica, disabled: what ALTER TABLE ... ENABLE | DISABLE TRIGGER made of it.';
 
 COMMENT ON VIEW triggerdo.workers IS
-'The launcher, the schedulers, the executors of roles that the current user is a member of, and why a role''s executors cannot start. '
+'The launcher, the schedulers, the executors of roles that the current user is a member of or that are in the middle of a run that it may read, and why a role''s executors cannot start. '
 'kind: launcher, scheduler, executor. state: running, not running, paused; starting, idle, busy, leaving; cannot start. '
 'run_id: being called now. since: of the state, or of the run. runs_done: by this executor. '
 'reason: of "paused" and "cannot start", next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
@@ -197,19 +225,19 @@ COMMENT ON VIEW triggerdo.stats IS
 COMMENT ON FUNCTION triggerdo.pause() IS
 'Lets nothing begin in this database from its commit on: executors finish what they have in hand and end, timers do not fire; '
 'enqueues work and wait. Lasts until resume(), also over a restart. true: it was not paused before. '
-'For superusers: 42501. Rolled back: nothing happened.';
+'For superusers and administrators: 42501. Rolled back: nothing happened.';
 
 COMMENT ON FUNCTION triggerdo.resume() IS
 'Lets a database go on that was paused by pause(), or by itself because it is a copy: restored from a dump or a backup, '
 'made with TEMPLATE, upgraded. What was loaded from a dump is bound to this server''s roles by their names; '
 'rows of roles that it lacks stay as they are (WARNING) until CREATE ROLE and another resume(); waiting runs without payload are forgotten, '
 'runs without their place in the queue are CANCELED (NOTICE). true: the database was paused. '
-'For superusers: 42501; 25001 above READ COMMITTED.';
+'For superusers, and for administrators where no rows wait to be bound: 42501; 25001 above READ COMMITTED.';
 
 COMMENT ON FUNCTION triggerdo.purge(interval) IS
 'Removes the history of final runs that ended longer ago than older_than; gives their number. '
 'Days that go as a whole are dropped, of others, and of those in use, rows are deleted. Part of the caller''s transaction. '
-'For superusers. Errors: 42501; 22004 NULL; 22023 a negative interval.';
+'For superusers and administrators. Errors: 42501; 22004 NULL; 22023 a negative interval.';
 
 COMMENT ON FUNCTION triggerdo.check_invariants() IS
 'What does not hold of the tables: no row when all is well, else invariant and the run. Reads everything, so it takes time. '

@@ -32,12 +32,6 @@ extern int64 tdo_duration_us(const Interval *duration, const char *name);
 /* a set-returning function's store; *tupdesc is what its rows must be */
 extern Tuplestorestate *tdo_begin_rows(FunctionCallInfo fcinfo, TupleDesc *tupdesc);
 
-/* may the current user read a run with this owner, triggered by that role? */
-extern bool tdo_may_read(Oid owner, Oid triggered_by);
-
-/* may the current user act as this role? */
-extern bool tdo_may_act_as(Oid role);
-
 /* the task, which the current user may trigger; ERROR 42704, 42501, 55000 */
 extern void tdo_get_triggerable(const char *id, TdoTask *task);
 
@@ -55,6 +49,9 @@ extern bool tdo_wait_until_final(const pg_uuid_t *id, int64 timeout_ms, TdoResul
 
 /* the run, or ERROR 02000 when there is none that the current user may read */
 extern void tdo_get_readable_run(const pg_uuid_t *id, TdoRun *run);
+
+/* the same, or ERROR 42501 when he may read it and not manage it */
+extern void tdo_get_manageable_run(const pg_uuid_t *id, TdoRun *run);
 
 /* 22023 for an idempotency key that is none */
 extern void tdo_check_idempotency_key(const char *key);

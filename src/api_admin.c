@@ -19,6 +19,7 @@
 
 #include "api.h"
 #include "clock.h"
+#include "grant.h"
 #include "history.h"
 #include "store.h"
 
@@ -27,11 +28,11 @@ PG_FUNCTION_INFO_V1(tdo_sql_purge);
 static void
 require_admin(const char *function)
 {
-	if (!superuser())
+	if (!tdo_is_admin())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for function %s", function),
-				 errhint("Only superusers may call it.")));
+				 errhint("Superusers and administrators (triggerdo.grant_admin) may call it.")));
 }
 
 Datum
@@ -43,9 +44,9 @@ tdo_sql_purge(PG_FUNCTION_ARGS)
 
 	tdo_require_arg(fcinfo, 0, "older_than");
 	older_than = PG_GETARG_INTERVAL_P(0);
+	(void) tdo_objects();
 	require_admin("purge");
 	PreventCommandIfReadOnly("purge()");
-	(void) tdo_objects();
 	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(older_than),
 										 IntervalPGetDatum(&zero))))
 		ereport(ERROR,

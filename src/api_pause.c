@@ -21,6 +21,7 @@
 #include "utils/inval.h"
 
 #include "api.h"
+#include "grant.h"
 #include "origin.h"
 #include "shmem.h"
 #include "store.h"
@@ -38,11 +39,11 @@ require_admin(const char *function)
 {
 	tdo_require_shmem();
 	PreventCommandIfReadOnly(function);
-	if (!superuser())
+	if (!tdo_is_admin())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for function %s", function),
-				 errhint("A superuser may call it.")));
+				 errhint("Superusers and administrators (triggerdo.grant_admin) may call it.")));
 }
 
 /* at commit the scheduler looks; a database that had nothing yet may have none */
@@ -130,7 +131,8 @@ tdo_sql_resume(PG_FUNCTION_ARGS)
 	standing = tdo_origin()->standing;
 	if (standing == TDO_UNBOUND && tdo_origin_is_empty())
 		PG_RETURN_BOOL(false);
-	missing = standing != TDO_UNBOUND && tdo_roles_missing() != NULL;
+	/* whose the rows become is a superuser's to say */
+	missing = standing != TDO_UNBOUND && superuser() && tdo_roles_missing() != NULL;
 	if (standing == TDO_UNBOUND || missing)
 		bind_rows(standing == TDO_UNBOUND);
 	if (standing != TDO_RUNNING)

@@ -22,6 +22,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 
 #include "api.h"
@@ -29,6 +30,7 @@
 #include "compat.h"
 #include "execute.h"
 #include "failure.h"
+#include "grant.h"
 #include "guc.h"
 #include "json.h"
 #include "origin.h"
@@ -71,13 +73,39 @@ no_such_run(const pg_uuid_t *id)
 			 errhint("Or its task keeps no history, or you may not read it: you see runs that you own or triggered.")));
 }
 
+static bool
+may_read(const TdoRun *run)
+{
+	AcceptInvalidationMessages();
+	return tdo_may_read(run->owner, run->triggered_by, CStringGetTextDatum(run->task));
+}
+
 /* one answer for a run that is not there and one that may not be seen */
 void
 tdo_get_readable_run(const pg_uuid_t *id, TdoRun *run)
 {
 	(void) tdo_objects();
-	if (!tdo_run_get(id, run) || !tdo_may_read(run->owner, run->triggered_by))
+	if (!tdo_run_get(id, run) || !may_read(run))
 		no_such_run(id);
+}
+
+/* (who may manage a run need not be one who may read it) */
+void
+tdo_get_manageable_run(const pg_uuid_t *id, TdoRun *run)
+{
+	bool		may;
+
+	(void) tdo_objects();
+	if (!tdo_run_get(id, run))
+		no_such_run(id);
+	may = tdo_may(run->task, run->owner, TDO_MAY_MANAGE);
+	if (!may && !may_read(run))
+		no_such_run(id);
+	if (!may)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of task \"%s\"", run->task),
+				 errhint("Its owner may do that to its runs, members of its owner, and roles that were granted \"manage\".")));
 }
 
 Jsonb *
@@ -275,14 +303,22 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 	TdoOutcome	outcome = {0};
 	TdoFailed	failed = {0};
 	TimestampTz started = tdo_now();
+	bool		found;
 
 	tdo_require_arg(fcinfo, 0, "run");
 	PreventCommandIfReadOnly("run_now()");
 	id = PG_GETARG_UUID_P(0);
 	(void) tdo_objects();
-	if (!tdo_run_get(id, &run))
+	found = tdo_run_get(id, &run);
+	if (!found && superuser())
 		no_such_run(id);
 	tdo_origin_require_bound();
+	/* to others than those who may read it, a run is as one that is not there */
+	if (!found || (run.owner != GetUserId() && !may_read(&run)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("run %s does not exist, or is not yours", uuid_text(id)),
+				 errhint("A task runs as its owner: SET ROLE to it first.")));
 	if (run.owner != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -470,12 +506,7 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 	id = PG_GETARG_UUID_P(0);
 	if (!PG_ARGISNULL(1))
 		reason = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	tdo_get_readable_run(id, &run);
-	if (!tdo_may_act_as(run.owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of task \"%s\"", run.task),
-				 errhint("Its owner may cancel its runs, and roles that are members of its owner.")));
+	tdo_get_manageable_run(id, &run);
 	if (inside_of(id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

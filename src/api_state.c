@@ -134,10 +134,12 @@ tdo_sql_in_hand_since(PG_FUNCTION_ARGS)
 /*
  * The row read last, so that a row's columns take one look, not ten.  It is of
  * one query, whose snapshot stays the same: it lives in the memory of that
- * query's execution and is forgotten with it.
+ * query's execution and is forgotten with it.  Several queries may take turns
+ * (cursors, a function that asks for each row of another's), each with its own.
  */
 typedef struct Memo
 {
+	struct Memo *next;
 	MemoryContext query;		/* whose memo this is */
 	MemoryContext context;		/* what the row points to */
 	MemoryContextCallback forget;
@@ -149,24 +151,51 @@ typedef struct Memo
 	TimestampTz running_since;
 } Memo;
 
-static Memo *memo = NULL;
+static Memo *memos = NULL;		/* the one used last comes first */
 
 static void
 forget_memo(void *arg)
 {
-	if (memo == arg)
-		memo = NULL;
+	for (Memo **m = &memos; *m != NULL; m = &(*m)->next)
+	{
+		if (*m == arg)
+		{
+			*m = (*m)->next;
+			break;
+		}
+	}
 }
 
-static void
+static Memo *
 begin_memo(MemoryContext query)
 {
-	memo = MemoryContextAllocZero(query, sizeof(Memo));
+	Memo	   *memo = MemoryContextAllocZero(query, sizeof(Memo));
+
 	memo->query = query;
 	memo->context = AllocSetContextCreate(query, "triggerdo run", ALLOCSET_SMALL_SIZES);
 	memo->forget.func = forget_memo;
 	memo->forget.arg = memo;
 	MemoryContextRegisterResetCallback(query, &memo->forget);
+	memo->next = memos;
+	memos = memo;
+	return memo;
+}
+
+static Memo *
+memo_of(MemoryContext query)
+{
+	for (Memo **m = &memos; *m != NULL; m = &(*m)->next)
+	{
+		Memo	   *memo = *m;
+
+		if (memo->query != query)
+			continue;
+		*m = memo->next;
+		memo->next = memos;
+		memos = memo;
+		return memo;
+	}
+	return begin_memo(query);
 }
 
 /*
@@ -179,9 +208,10 @@ look(FunctionCallInfo fcinfo, bool wide)
 {
 	const pg_uuid_t *id = PG_GETARG_UUID_P(0);
 	MemoryContext old;
+	Memo	   *memo = memos;
 
 	if (memo == NULL || memo->query != fcinfo->flinfo->fn_mcxt)
-		begin_memo(fcinfo->flinfo->fn_mcxt);
+		memo = memo_of(fcinfo->flinfo->fn_mcxt);
 	if (memo->valid && (memo->wide || !wide) &&
 		memcmp(&memo->id, id, sizeof(*id)) == 0)
 		return memo;
@@ -313,18 +343,19 @@ tdo_sql_run_max_attempts(PG_FUNCTION_ARGS)
 static Oid
 may_read_function(Oid schema)
 {
-	Oid			types[2] = {OIDOID, OIDOID};
+	Oid			types[3] = {OIDOID, OIDOID, TEXTOID};
 
 	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("may_read"),
-						   PointerGetDatum(buildoidvector(types, 2)), ObjectIdGetDatum(schema));
+						   PointerGetDatum(buildoidvector(types, 3)), ObjectIdGetDatum(schema));
 }
 
 static Expr *
 own_column(Relation relation, const char *name)
 {
 	AttrNumber	attno = get_attnum(RelationGetRelid(relation), name);
+	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(relation), attno - 1);
 
-	return (Expr *) makeVar(1, attno, OIDOID, -1, InvalidOid, 0);
+	return (Expr *) makeVar(1, attno, column->atttypid, -1, column->attcollation, 0);
 }
 
 /*
@@ -356,8 +387,9 @@ run_policies(CmdType command, Relation relation)
 	policy->roles = construct_array(&everybody, 1, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
 	policy->permissive = true;
 	policy->qual = (Expr *) makeFuncExpr(function, BOOLOID,
-										 list_make2(own_column(relation, "owner"),
-													own_column(relation, "triggered_by")),
+										 list_make3(own_column(relation, "owner"),
+													own_column(relation, "triggered_by"),
+													own_column(relation, "task")),
 										 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 	return lappend(policies, policy);
 }

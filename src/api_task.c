@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -27,6 +28,7 @@
 #include "change.h"
 #include "clock.h"
 #include "compat.h"
+#include "grant.h"
 #include "guc.h"
 #include "idempotency.h"
 #include "json.h"
@@ -121,11 +123,6 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 		if (!PG_ARGISNULL(unbuilt[i].argno))
 			tdo_unsupported("define_task", unbuilt[i].name);
 	}
-	if (PG_ARGISNULL(ARG_RUN) && PG_ARGISNULL(ARG_COMMAND))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("define_task: a task without \"run\" or \"command\" is not supported yet"),
-				 errhint("Name a function, as run => 'app.send_email'.")));
 	if (!PG_ARGISNULL(ARG_RUN) && !PG_ARGISNULL(ARG_COMMAND))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -246,12 +243,83 @@ check_owner(Oid role)
 	ReleaseSysCache(tuple);
 }
 
+/* what the task runs */
+static void
+set_work(FunctionCallInfo fcinfo, TdoTask *task)
+{
+	TdoFunction function;
+
+	if (PG_ARGISNULL(ARG_RUN) && PG_ARGISNULL(ARG_COMMAND))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("define_task: a task without \"run\" or \"command\" is not supported yet"),
+				 errhint("Name a function, as run => 'app.send_email'.")));
+	if (!PG_ARGISNULL(ARG_COMMAND))
+	{
+		task->kind = TDO_KIND_COMMAND;
+		task->command = text_to_cstring(PG_GETARG_TEXT_PP(ARG_COMMAND));
+		tdo_toplevel_check(task->command);
+		return;
+	}
+	tdo_task_set_function(task, text_to_cstring(PG_GETARG_TEXT_PP(ARG_RUN)));
+	tdo_task_resolve(task, task->owner, &function);
+}
+
+static bool
+same_work(FunctionCallInfo fcinfo, const TdoTask *old)
+{
+	TdoTask		given = {0};
+
+	if (!PG_ARGISNULL(ARG_COMMAND))
+		return old->command != NULL &&
+			strcmp(old->command, text_to_cstring(PG_GETARG_TEXT_PP(ARG_COMMAND))) == 0;
+	if (PG_ARGISNULL(ARG_RUN))
+		return true;
+	if (old->command != NULL)
+		return false;
+	tdo_task_set_function(&given, text_to_cstring(PG_GETARG_TEXT_PP(ARG_RUN)));
+	return strcmp(NameStr(given.run_schema), NameStr(old->run_schema)) == 0 &&
+		strcmp(NameStr(given.run_name), NameStr(old->run_name)) == 0 &&
+		given.run_nargs == old->run_nargs;
+}
+
+/* nothing given, or no more than what is there */
+static bool
+same_part(const Jsonb *given, const Jsonb *old)
+{
+	return given == NULL ||
+		(old != NULL && DatumGetBool(DirectFunctionCall2(jsonb_contains, JsonbPGetDatum(old),
+														 JsonbPGetDatum(given))));
+}
+
+/*
+ * A manager says how a task is run.  What runs as the owner, and what it is given,
+ * is the owner's alone: left out, it stays; else it must be what is there.
+ */
+static void
+keep_work(FunctionCallInfo fcinfo, TdoTask *task, const TdoTask *old)
+{
+	if (!same_work(fcinfo, old) || !same_part(task->hooks, old->hooks) ||
+		!same_part(task->payload_schema, old->payload_schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of task \"%s\" to change what it runs", task->id),
+				 errdetail("The privilege to manage it is for retry, queue, max_duration, ttl, description and options."),
+				 errhint("Leave out run, command, url, the hooks and payload_schema: they stay as they are.")));
+	task->kind = old->kind;
+	task->command = old->command;
+	task->run_schema = old->run_schema;
+	task->run_name = old->run_name;
+	task->run_nargs = old->run_nargs;
+	task->hooks = old->hooks;
+	task->payload_schema = old->payload_schema;
+}
+
 Datum
 tdo_sql_define_task(PG_FUNCTION_ARGS)
 {
 	TdoTask		task = {0};
 	TdoTask		old;
-	TdoFunction function;
 	TdoRetryPolicy policy;
 	TimestampTz now = tdo_now();
 	bool		exists;
@@ -280,7 +348,7 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	exists = tdo_task_get(task.id, &old);
 	if (exists)
 	{
-		if (!tdo_may_act_as(old.owner))
+		if (!tdo_may(task.id, old.owner, TDO_MAY_MANAGE))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("must be owner of task \"%s\"", task.id),
@@ -290,17 +358,10 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	}
 	check_owner(task.owner);
 	namestrcpy(&task.owner_name, GetUserNameFromId(task.owner, false));
-	if (!PG_ARGISNULL(ARG_COMMAND))
-	{
-		task.kind = TDO_KIND_COMMAND;
-		task.command = text_to_cstring(PG_GETARG_TEXT_PP(ARG_COMMAND));
-		tdo_toplevel_check(task.command);
-	}
+	if (exists && !tdo_may_act_as(task.owner))
+		keep_work(fcinfo, &task, &old);
 	else
-	{
-		tdo_task_set_function(&task, text_to_cstring(PG_GETARG_TEXT_PP(ARG_RUN)));
-		tdo_task_resolve(&task, task.owner, &function);
-	}
+		set_work(fcinfo, &task);
 	if (task.own_commits && task.kind != TDO_KIND_PROCEDURE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -351,6 +412,7 @@ tdo_sql_drop_task(PG_FUNCTION_ARGS)
 				 errmsg("must be owner of task \"%s\"", id),
 				 errhint("SET ROLE to its owner first.")));
 	(void) tdo_task_delete(id);
+	tdo_grant_forget_task(id);
 	end_subscriptions(id);
 	tdo_idempotency_forget_task(id);
 	CommandCounterIncrement();

@@ -28,6 +28,7 @@
 #include "clock.h"
 #include "definition.h"
 #include "execute.h"
+#include "grant.h"
 #include "json.h"
 #include "origin.h"
 #include "shmem.h"
@@ -86,11 +87,11 @@ tdo_get_triggerable(const char *id, TdoTask *task)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("task \"%s\" does not exist", id),
 				 errhint("Define it with triggerdo.define_task().")));
-	if (!tdo_may_act_as(task->owner))
+	if (!tdo_may(id, task->owner, TDO_MAY_TRIGGER))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for task \"%s\"", id),
-				 errhint("Its owner may trigger it, and roles that are members of its owner.")));
+				 errhint("Its owner may trigger it, members of its owner, and roles that were granted \"trigger\".")));
 	if (tdo_role_is_missing(task->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -3,7 +3,7 @@
  * api_view.c
  *	  SQL: what the views are made of.
  *
- * Job: the predicate on the current user, the worker rows.
+ * Job: the worker rows.
  * Called by: the views; the install script (announce).
  * Locks: the shared LWLock, a slot's mutex.
  * Crash: reads only.
@@ -14,7 +14,6 @@
 
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -31,7 +30,6 @@
 #include "triggerdo.h"
 #include "wake.h"
 
-PG_FUNCTION_INFO_V1(tdo_sql_may_read);
 PG_FUNCTION_INFO_V1(tdo_sql_worker_rows);
 PG_FUNCTION_INFO_V1(tdo_sql_announce);
 
@@ -60,35 +58,6 @@ tdo_begin_rows(FunctionCallInfo fcinfo, TupleDesc *tupdesc)
 	rsinfo->setResult = store;
 	rsinfo->setDesc = *tupdesc;
 	return store;
-}
-
-/* --------------------------------------------------------------------- rights */
-
-bool
-tdo_may_act_as(Oid role)
-{
-	/* until the rows are bound, an oid in them is another server's */
-	if (tdo_origin()->standing == TDO_UNBOUND)
-		return superuser();
-	return has_privs_of_role(GetUserId(), role);
-}
-
-bool
-tdo_may_read(Oid owner, Oid triggered_by)
-{
-	Oid			user = GetUserId();
-
-	if (unlikely(tdo_origin()->standing == TDO_UNBOUND))
-		return superuser();
-	return (OidIsValid(owner) && has_privs_of_role(user, owner)) ||
-		(OidIsValid(triggered_by) && has_privs_of_role(user, triggered_by));
-}
-
-Datum
-tdo_sql_may_read(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(tdo_may_read(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0),
-								PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1)));
 }
 
 /* -------------------------------------------------------------------- workers */

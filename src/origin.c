@@ -237,7 +237,6 @@ tdo_origin(void)
 {
 	const TdoObjects *o = tdo_objects();
 	Relation	rel;
-	Snapshot	latest;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	uint64		changes;
@@ -251,16 +250,14 @@ tdo_origin(void)
 	changes = origin_changes;
 	memset(&origin, 0, sizeof(origin));
 	origin.standing = TDO_UNBOUND;
-	/* a parallel query takes no new snapshot */
-	latest = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
-	scan = systable_beginscan(rel, InvalidOid, false, latest, 0, NULL);
+	/* the snapshot of the catalogs: fresh, also in a parallel query */
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		judge(rel, tuple);
 	systable_endscan(scan);
-	UnregisterSnapshot(latest);
 	table_close(rel, AccessShareLock);
-	origin_valid = changes == origin_changes && !IsInParallelMode();
+	origin_valid = changes == origin_changes;
 	return &origin;
 }
 

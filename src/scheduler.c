@@ -37,6 +37,7 @@
 #include "failure.h"
 #include "fault.h"
 #include "guc.h"
+#include "grant.h"
 #include "history.h"
 #include "idempotency.h"
 #include "origin.h"
@@ -410,6 +411,7 @@ may_begin(void)
 							get_database_name(MyDatabaseId))));
 	}
 	tdo_roles_follow();
+	tdo_grants_follow();
 	return tdo_origin()->standing == TDO_RUNNING;
 }
 
@@ -545,6 +547,7 @@ look_safely(void)
 		tdo_txn_abort();
 		pg_atomic_write_u32(&database->claims, 1);
 		tdo_roles_look_again();
+		tdo_grants_look_again();
 		nended = nsuspected = 0;	/* they are read again */
 		say_rarely(edata->sqlerrcode, edata->message);
 		sleep_ms = ERROR_PAUSE_MS;

@@ -202,6 +202,8 @@ find_relations(TdoObjects *o)
 	o->origin = our_relation(o, "origin");
 	o->role = our_relation(o, "role");
 	o->role_oid = our_relation(o, "role_oid");
+	o->grant = our_relation(o, "grant");
+	o->admin = our_relation(o, "admin");
 	o->change = our_relation(o, "change");
 	o->change_pkey = our_relation(o, "change_pkey");
 	o->live = our_relation(o, "live");
@@ -237,8 +239,8 @@ tdo_objects_if_any(void)
 		 * Half there, while the install script is running; or not served,
 		 * where no invalidation says that it is.
 		 */
-		if (!OidIsValid(o.timer_due) || !OidIsValid(o.change_pkey) ||
-			!OidIsValid(o.idempotency_expires))
+		if (!OidIsValid(o.timer_due) || !OidIsValid(o.admin) ||
+			!OidIsValid(o.change_pkey) || !OidIsValid(o.idempotency_expires))
 		{
 			o.extension = InvalidOid;
 			whole = false;
@@ -628,6 +630,8 @@ tdo_lock_tables(void)
 	LockRelationOid(o.task, AccessExclusiveLock);
 	LockRelationOid(o.origin, AccessExclusiveLock);
 	LockRelationOid(o.role, AccessExclusiveLock);
+	LockRelationOid(o.grant, AccessExclusiveLock);
+	LockRelationOid(o.admin, AccessExclusiveLock);
 	LockRelationOid(o.change, AccessExclusiveLock);
 	LockRelationOid(o.idempotency, AccessExclusiveLock);
 	lock_family(TDO_RUN);
@@ -703,12 +707,10 @@ tdo_bind_roles(bool loaded)
 	Datum		value = BoolGetDatum(loaded);
 
 	(void) run_fixed("SELECT " TDO_PRIVATE_SCHEMA ".bind_roles($1)", 1, &type, &value);
-
-	/*
-	 * SQL has changed definitions: who has read them must know (definition.c,
-	 * change.c)
-	 */
+	/* SQL has changed what others have read (definition.c, grant.c, change.c) */
 	CacheInvalidateRelcacheByRelid(tdo_objects()->task);
+	CacheInvalidateRelcacheByRelid(tdo_objects()->grant);
+	CacheInvalidateRelcacheByRelid(tdo_objects()->admin);
 	CacheInvalidateRelcacheByRelid(tdo_objects()->change);
 }
 

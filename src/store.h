@@ -41,6 +41,8 @@ typedef struct TdoObjects
 	Oid			origin;
 	Oid			role;
 	Oid			role_oid;
+	Oid			grant;
+	Oid			admin;
 	Oid			change;
 	Oid			change_pkey;
 	Oid			idempotency;

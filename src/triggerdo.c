@@ -23,6 +23,7 @@
 #include "definition.h"
 #include "execute.h"
 #include "fault.h"
+#include "grant.h"
 #include "guc.h"
 #include "origin.h"
 #include "shmem.h"
@@ -46,6 +47,7 @@ _PG_init(void)
 	tdo_change_init();
 	tdo_execute_init();
 	tdo_state_init();
+	tdo_grant_init();
 	tdo_origin_init(process_shared_preload_libraries_in_progress);
 
 	/*

@@ -27,7 +27,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir;
 sub clock { my ($node, $sql, $db) = @_; return $node->safe_psql($db // 'postgres', "SELECT triggerdo_test.$sql") }
 
 # one after the other, so that their oids are
-$from->safe_psql('postgres', 'CREATE ROLE before1; CREATE ROLE before2; CREATE ROLE app LOGIN; CREATE ROLE other LOGIN; CREATE ROLE lost LOGIN');
+$from->safe_psql('postgres', 'CREATE ROLE before1; CREATE ROLE before2; CREATE ROLE app LOGIN; CREATE ROLE other LOGIN; CREATE ROLE lost LOGIN; CREATE ROLE boss LOGIN');
 setup_app($from);
 $from->safe_psql('postgres', q{
 	GRANT USAGE ON SCHEMA triggerdo TO PUBLIC;
@@ -68,6 +68,10 @@ foreach my $day ('2031-03-01', '2031-03-02', '2031-03-03')
 	app($from, q{SELECT triggerdo.trigger_task('echo', '"by other"')}, role => 'other');
 }
 $from->safe_psql('postgres', q{REVOKE app FROM other});
+# grants: to one who is there, to one who is not, administration
+app($from, q{SELECT triggerdo.grant_task('echo', 'other', 'read'), triggerdo.grant_task('echo', 'lost', 'manage')});
+app($from, q{SELECT triggerdo.grant_task('theirs', 'app', 'read')}, role => 'other');
+$from->safe_psql('postgres', q{SELECT triggerdo.grant_admin('boss')});
 invariants_ok($from, 'in the original');
 
 # what a role sees; queued runs of the retried ones differ in nothing
@@ -82,7 +86,7 @@ sub picture
 		extra_params => [ '-U', $role ]);
 }
 my $superuser = $from->safe_psql('postgres', 'SELECT current_user');
-my %before = map { $_ => picture($from, 'postgres', $_) } $superuser, 'app', 'other';
+my %before = map { $_ => picture($from, 'postgres', $_) } $superuser, 'app', 'other', 'boss';
 my $waiting = $from->safe_psql('postgres', 'SELECT run_id FROM triggerdo.runs WHERE finished_at IS NULL');
 cmp_ok(scalar(split /\n/, $waiting), '==', 24, 'runs of every kind wait in the original');
 like($before{app}, qr/DELAYED.*on purpose/, 'a retried one is among them');
@@ -108,7 +112,7 @@ dump_to('data-only', '-a');
 my ($list) = run_command([ 'pg_restore', '-l', "$dir/full" ]);
 my @data = sort grep { !/^(run|result|attempt)_\d{8}$/ } $list =~ /TABLE DATA _triggerdo (\w+)/g;
 is("@data",
-	'change idempotency live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
+	'admin change grant idempotency live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
 my ($text) = run_command([ 'pg_restore', '-f', '-', "$dir/full" ]);
 my $system = $from->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
 unlike($text, qr/$system|_triggerdo\.origin/, 'F43: nothing in a dump tells of the server it is from');
@@ -123,7 +127,7 @@ $to->safe_psql('postgres', qq{DO \$\$ DECLARE i int := 0; BEGIN
 		EXIT WHEN (SELECT max(oid) FROM pg_roles) >= $app_oid - 1;
 		i := i + 1;
 	END LOOP; END \$\$});
-$to->safe_psql('postgres', 'CREATE ROLE evil LOGIN; CREATE ROLE app LOGIN; CREATE ROLE other LOGIN');
+$to->safe_psql('postgres', 'CREATE ROLE evil LOGIN; CREATE ROLE app LOGIN; CREATE ROLE other LOGIN; CREATE ROLE boss LOGIN');
 is($to->safe_psql('postgres', q{SELECT 'evil'::regrole::oid || ' ' || 'app'::regrole::oid}),
 	$from->safe_psql('postgres', q{SELECT 'app'::regrole::oid || ' ' || 'other'::regrole::oid}),
 	'the oids of the original are those of other roles here');
@@ -156,7 +160,7 @@ sub unbound_ok
 	my $from_log = -s $to->logfile;
 
 	is(state_of($db), 'paused|its tasks and runs were loaded from a dump', "F43: $name: paused, and triggerdo.workers says so");
-	foreach my $role ('evil', 'app', 'other')
+	foreach my $role ('evil', 'app', 'other', 'boss')
 	{
 		is(psql_in($db, 'SELECT (SELECT count(*) FROM triggerdo.runs), (SELECT count(*) FROM triggerdo.tasks), (SELECT count(*) FROM triggerdo.attempts), (SELECT count(*) FROM triggerdo.stats)', $role),
 			'0|0|0|0', "F43: $name: $role sees nothing before resume()");
@@ -190,7 +194,9 @@ foreach my $function ('run_result', 'wait_for_run', 'cancel_run', 'run_now')
 my $out = psql_in('full', 'SELECT triggerdo.resume()');
 like($out, qr/^t\b/, 'F43: full: resume() does something');
 like($out, qr/WARNING: .*do not exist on this server: lost/, 'F43: full: resume() names the role that is missing');
-is(picture($to, 'full', $_), $before{$_}, "F43: full: $_ sees what it saw in the original") foreach $superuser, 'app', 'other';
+is(picture($to, 'full', $_), $before{$_}, "F43: full: $_ sees what it saw in the original") foreach $superuser, 'app', 'other', 'boss';
+my $grants = q{SELECT task, _triggerdo.role_name(owner), _triggerdo.role_name(role), privilege FROM _triggerdo."grant" UNION ALL SELECT '', '', _triggerdo.role_name(role), 'a' FROM _triggerdo.admin ORDER BY 1, 3};
+is(psql_in('full', $grants), "||boss|a\necho|app|lost|m\necho|app|other|r\ntheirs|other|app|r", 'F43: full: grants are of those with the names');
 is(psql_in('full', 'SELECT (SELECT count(*) FROM triggerdo.runs), (SELECT count(*) FROM triggerdo.tasks)', 'evil'),
 	'0|0', "F43: full: who has app's old oid sees nothing");
 invariants_ok($to, 'full, resumed', 'full');
@@ -226,8 +232,11 @@ like(psql_in('full', q{SELECT triggerdo.trigger_task('of-lost')}), qr/role "lost
 $to->safe_psql('postgres', 'CREATE ROLE lost LOGIN');
 within(5, 'a role of that name', sub { psql_in('full', q{SELECT 1 FROM pg_roles WHERE rolname = 'lost'}) eq '1' });
 is(psql_in('full', 'SELECT count(*) FROM triggerdo.runs', 'lost'), '0', 'F43: full: CREATE ROLE alone gives it nothing');
+psql_in('full', 'SELECT triggerdo.resume()', 'boss');
+is(psql_in('full', 'SELECT count(*) FROM triggerdo.runs', 'lost'), '0', 'F43: full: nor does the resume() of an administrator');
 is(psql_in('full', 'SELECT triggerdo.resume()'), 'f', 'F43: full: resume() after CREATE ROLE');
 wait_runs($to, q{NOT EXISTS (SELECT FROM triggerdo.runs WHERE finished_at IS NULL)}, 'full');
+is(psql_in('full', q{SELECT g.role = 'lost'::regrole FROM _triggerdo."grant" g WHERE privilege = 'm'}), 't', 'F43: full: binds what it was granted');
 is(psql_in('full', q{SELECT status, count(*) FROM triggerdo.runs GROUP BY 1}, 'lost'), 'COMPLETED|6', 'F43: full: binds its runs, and they run');
 invariants_ok($to, 'full, all done', 'full');
 $to->safe_psql('postgres', 'DROP ROLE lost');	# (of full it owns rows, and no object)

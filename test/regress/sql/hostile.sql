@@ -101,6 +101,10 @@ INSERT INTO test.calls (function, statement) VALUES
     ('define_task', $$SELECT triggerdo.define_task('h-dropped', 'eve.quick')$$),
     ('define_task', $$SELECT triggerdo.define_task('h-refused', 'no.such')$$),
     ('drop_task', $$SELECT triggerdo.drop_task('h-dropped')$$),
+    ('grant_task', $$SELECT triggerdo.grant_task('h-quick', 'bob', 'read'), triggerdo.grant_task('h-quick', 'bob', 'manage')$$),
+    ('revoke_task', $$SELECT triggerdo.revoke_task('h-quick', 'bob', 'read'), triggerdo.revoke_task('h-quick', 'bob', 'manage')$$),
+    ('grant_admin', $$SELECT triggerdo.grant_admin('bob')$$),
+    ('revoke_admin', $$SELECT triggerdo.revoke_admin('bob')$$),
     ('on_change', $$SELECT triggerdo.on_change('eve.followed', 'h-quick', '{INSERT,UPDATE,TRUNCATE}', 'pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>=) 0')$$),
     ('on_change', $$INSERT INTO eve.followed VALUES (1, 'a', '2030-01-01', '{}', '{1,2}'), (2, NULL, NULL, NULL, NULL)$$),
     ('changes', $$SELECT v.target, v.condition FROM triggerdo.changes v$$),
@@ -132,6 +136,7 @@ INSERT INTO test.calls (function, statement) VALUES
     ('runs', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.runs v$$),
     ('tasks', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.tasks v$$),
     ('attempts', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.attempts v$$),
+    ('grants', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.grants v$$),
     ('stats', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.stats v$$),
     ('workers', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.workers v$$);
 INSERT INTO test.calls (function, statement) VALUES
