@@ -12,7 +12,7 @@ SELECT t.id,
                  CASE t.run_nargs WHEN 0 THEN '()' WHEN 1 THEN '(jsonb)' ELSE '(jsonb, jsonb)' END
        END AS run,
        t.command, t.max_duration::float8 OPERATOR(pg_catalog.*) '1 microsecond'::interval AS max_duration,
-       t.retry, t.id AS queue, t.description, t.options, t.created_at, t.updated_at
+       t.retry, t.id AS queue, t.description, t.options, t.created_at, t.updated_at, t.payload_schema
   FROM _triggerdo.task t
  WHERE _triggerdo.may_see(t.owner, t.id);
 

@@ -30,13 +30,14 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 'retry: retry_policy(...) or an object with some of its keys; NULL: setting triggerdo.default_retry, itself empty = one attempt. '
 'description: any text. options: {"keep": "all" | "failed" | "none"}: which final runs keep their history ("failed": all but COMPLETED ones); {"isolate": bool}: each run has a transaction of its own; '
 '{"ownCommits": bool}: the procedure may COMMIT, and its work is then done at least once. '
+'payload_schema: a JSON Schema (2020-12, or draft-07 by its $schema): every payload triggered from now on must fit it, or is refused; runs that wait already still run. Errors: 22023 no schema, 54000 too large. '
 'The owner is current_user at the first definition, and every run runs as it. '
 'Defining again replaces the whole definition, but never the owner; who is a member of the owner may do it. '
 'Who was granted "manage" may, too, but for run, command, url, hooks and payload_schema: left out they stay, and anything else than what is there is 42501. '
 'Errors: 42602 id; 42883 no such function; 42P13 or 42809 wrong kind of function; 42P17 temporary function; '
 '42601 the command does not parse; 22023 retry, max_duration, options, both of run and command; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
 'NOLOGIN owner before PostgreSQL 17, owner without EXECUTE; '
-'0A000 url, queue, ttl, payload_schema, hooks, a task without run and command, a command that copies from or to a client.';
+'0A000 url, queue, ttl, hooks, a payload_schema that refers to another document, a task without run and command, a command that copies from or to a client.';
 
 COMMENT ON FUNCTION triggerdo.drop_task(text) IS
 'Removes a definition: true, or false when there is none of that id. '
@@ -86,7 +87,7 @@ COMMENT ON FUNCTION triggerdo.retry_delay(jsonb, int) IS
 COMMENT ON FUNCTION triggerdo.trigger_task(text, jsonb, interval, timestamptz, interval, int, text, text, text, interval,
                                            jsonb, int, interval, text[], jsonb, jsonb) IS
 'Triggers one run; gives its id, a UUID version 7. The run exists when, and only when, the caller''s transaction commits. '
-'task: id of a task that the caller owns, is a member of the owner of, or was granted "trigger" on. payload: any jsonb. '
+'task: id of a task that the caller owns, is a member of the owner of, or was granted "trigger" on. payload: any jsonb that fits the task''s payload_schema, if it has one; NULL is {}. '
 'delay: time from now, not negative; or run_at: the time itself, one in the past means now. '
 'max_attempts: 1 to 32767, instead of the policy''s. max_duration: of each attempt, instead of the task''s. tags: no NULLs. metadata: an object. '
 'idempotency_key: of any length, unique in its task, as Trigger.dev''s of scope global: while the key is taken nothing is written, and the id is that of the run that has it, '
@@ -94,7 +95,7 @@ COMMENT ON FUNCTION triggerdo.trigger_task(text, jsonb, interval, timestamptz, i
 'a run that ends FAILED, CRASHED, SYSTEM_FAILURE, EXPIRED or TIMED_OUT gives it up, one that is COMPLETED or CANCELED does not. '
 'Waits for a transaction that has triggered with the key and has not ended. '
 'Inside a run the new run is its child (parent_run_id, root_run_id). '
-'Errors: 42704 no such task; 42501 not the caller''s; 22023 an argument; 22004 a NULL task or tag; '
+'Errors: 42704 no such task; 42501 not the caller''s; 22023 an argument, a payload that does not fit (the message, and the fields column and constraint, name path and rule); 54000 one too costly to check; 22004 a NULL task or tag; '
 '0A000 ttl, queue, concurrency_key, debounce, a priority other than 0, any option.';
 
 COMMENT ON FUNCTION triggerdo.batch_trigger_task(text, jsonb[], jsonb) IS
@@ -188,7 +189,7 @@ COMMENT ON FUNCTION triggerdo.retry_run_at(timestamptz, text) IS
 
 COMMENT ON VIEW triggerdo.tasks IS
 'Definitions of tasks that the current user owns, is a member of the owner of, or was granted any privilege on. '
-'kind: function, procedure, command. run: the function with its argument list, or command: the text; retry NULL: setting triggerdo.default_retry applies; queue: always the task''s id.';
+'kind: function, procedure, command. run: the function with its argument list, or command: the text; retry NULL: setting triggerdo.default_retry applies; payload_schema NULL: any payload; queue: always the task''s id.';
 
 COMMENT ON VIEW triggerdo.runs IS
 'Runs of tasks that the current user owns or was granted "read" on, and runs it triggered; all by membership. One row per run, final or not. '

@@ -33,6 +33,7 @@
 #include "idempotency.h"
 #include "json.h"
 #include "origin.h"
+#include "payload.h"
 #include "retry.h"
 #include "task.h"
 #include "toplevel.h"
@@ -112,7 +113,7 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 		const char *name;
 	}			unbuilt[] = {
 		{ARG_URL, "url"}, {ARG_QUEUE, "queue"}, {ARG_TTL, "ttl"},
-		{ARG_PAYLOAD_SCHEMA, "payload_schema"}, {ARG_ON_START, "on_start"},
+		{ARG_ON_START, "on_start"},
 		{ARG_ON_SUCCESS, "on_success"}, {ARG_ON_FAILURE, "on_failure"},
 		{ARG_ON_COMPLETE, "on_complete"}, {ARG_ON_CANCEL, "on_cancel"},
 		{ARG_CATCH_ERROR, "catch_error"}
@@ -336,6 +337,11 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	{
 		(void) tdo_retry_parse(PG_GETARG_JSONB_P(ARG_RETRY), &policy, ERROR);
 		task.retry = tdo_retry_to_jsonb(&policy);
+	}
+	if (!PG_ARGISNULL(ARG_PAYLOAD_SCHEMA))
+	{
+		task.payload_schema = PG_GETARG_JSONB_P(ARG_PAYLOAD_SCHEMA);
+		tdo_payload_schema_check(task.payload_schema);
 	}
 	if (!PG_ARGISNULL(ARG_DESCRIPTION))
 		task.description = text_to_cstring(PG_GETARG_TEXT_PP(ARG_DESCRIPTION));

@@ -31,6 +31,7 @@
 #include "grant.h"
 #include "json.h"
 #include "origin.h"
+#include "payload.h"
 #include "shmem.h"
 #include "task.h"
 #include "transition.h"
@@ -174,6 +175,7 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 	memset(e, 0, sizeof(*e));
 	e->task = task;
 	e->payload = payload ? payload : tdo_json_empty_object();
+	tdo_payload_check(task, e->payload);
 	e->run_at = start_time(o);
 	if (o->has_max_attempts)
 	{
@@ -483,6 +485,12 @@ read_options(Options *o, const char *function, Jsonb *options)
 
 /* ------------------------------------------------------------------- batches */
 
+static void
+name_item(void *index)
+{
+	errcontext("item %d of the batch", *(int *) index);
+}
+
 Datum
 tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 {
@@ -496,6 +504,8 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 	Datum	   *ids;
 	MemoryContext item_context;
 	int			n;
+	int			i;
+	ErrorContextCallback callback = {error_context_stack, name_item, &i};
 
 	tdo_require_arg(fcinfo, 0, "task");
 	tdo_require_arg(fcinfo, 1, "payloads");
@@ -511,7 +521,8 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 	ids = palloc(sizeof(Datum) * Max(n, 1));
 	item_context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo item",
 										 ALLOCSET_DEFAULT_SIZES);
-	for (int i = 0; i < n; i++)
+	error_context_stack = &callback;
+	for (i = 0; i < n; i++)
 	{
 		pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 		MemoryContext context = MemoryContextSwitchTo(item_context);
@@ -531,6 +542,7 @@ tdo_sql_batch_trigger_task(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(item_context);
 	}
+	error_context_stack = callback.previous;
 	PG_RETURN_ARRAYTYPE_P(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
@@ -598,6 +610,7 @@ tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
 	pg_uuid_t	batch;
 	MemoryContext item_context;
 	int			index = 0;
+	ErrorContextCallback callback = {error_context_stack, name_item, &index};
 
 	tdo_require_arg(fcinfo, 0, "items");
 	prepare_to_write("trigger_batch()");
@@ -609,6 +622,7 @@ tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
 	tdo_new_run_id(batch.data);
 	item_context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo item",
 										 ALLOCSET_DEFAULT_SIZES);
+	error_context_stack = &callback;
 	it = JsonbIteratorInit(&items->root);
 	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
@@ -631,6 +645,7 @@ tdo_sql_trigger_batch(PG_FUNCTION_ARGS)
 		values[3] = BoolGetDatum(is_cached);
 		tuplestore_putvalues(store, tupdesc, values, nulls);
 	}
+	error_context_stack = callback.previous;
 	return (Datum) 0;
 }
 

@@ -4,7 +4,7 @@
  *	  Task definitions that this process has read.
  *
  * Job: a statement that enqueues 100,000 runs reads the definition once.
- * Called by: api_trigger.c (enqueues), execute.c (the count, for its own cache of
+ * Called by: api_trigger.c (enqueues), payload.c (their schemas), execute.c (the count, for its own cache of
  * functions).
  * Locks: none but what tdo_task_get() takes. What changes a definition sends a
  * relcache invalidation of _triggerdo.task (task.c, and store.c for resume()),
@@ -38,6 +38,7 @@ typedef struct Place
 
 static Place places[PLACES];
 static uint64 changes = 1;
+static uint64 stamps = 0;
 static Oid	task_relation = InvalidOid;
 
 static void
@@ -87,7 +88,8 @@ copy_task(TdoTask *to, const TdoTask *from)
 	to->description = copy_string(from->description);
 	to->retry = copy_jsonb(from->retry);
 	to->options = copy_jsonb(from->options);
-	to->payload_schema = copy_jsonb(from->payload_schema);
+	/* it may be large, and who compiled it needs no more than the stamp */
+	to->payload_schema = NULL;
 	to->hooks = copy_jsonb(from->hooks);
 }
 
@@ -113,15 +115,34 @@ fill_place(Place *place, const char *id, uint64 now)
 		return false;
 	}
 	MemoryContextSetParent(context, TopMemoryContext);
+	place->task.schema_stamp = place->task.payload_schema ? ++stamps : 0;
 	place->context = context;
 	place->changes = now;
 	return true;
 }
 
+static Place *
+place_of(const char *id)
+{
+	return &places[hash_bytes((const unsigned char *) id, strlen(id)) % PLACES];
+}
+
+/* the place may have been given to another since: then the table has it */
+const Jsonb *
+tdo_definition_schema(const TdoTask *task)
+{
+	Place	   *place = place_of(task->id);
+	TdoTask		fresh;
+
+	if (place->context && place->task.schema_stamp == task->schema_stamp)
+		return place->task.payload_schema;
+	return tdo_task_get(task->id, &fresh) ? fresh.payload_schema : NULL;
+}
+
 bool
 tdo_definition(const char *id, TdoTask *task)
 {
-	Place	   *place = &places[hash_bytes((const unsigned char *) id, strlen(id)) % PLACES];
+	Place	   *place = place_of(id);
 	uint64		now;
 
 	AcceptInvalidationMessages();

@@ -20,9 +20,13 @@ extern uint64 tdo_definition_changes(void);
 
 /*
  * tdo_task_get() with memory, for enqueues: reads into the current context;
- * false: there is none. Needs an active snapshot.
+ * false: there is none. Needs an active snapshot. The schema is not copied, whatever
+ * its size; a stamp says that there is one.
  */
 extern bool tdo_definition(const char *id, TdoTask *task);
+
+/* the schema behind a stamp, until the next call of this file; NULL: gone. Needs an active snapshot. */
+extern const Jsonb *tdo_definition_schema(const TdoTask *task);
 
 extern void tdo_definition_init(void);
 

@@ -99,6 +99,7 @@ read_task(Relation rel, HeapTuple tuple, TdoTask *task)
 	task->keep = DatumGetChar(column(rel, tuple, TASK_KEEP, &isnull));
 	d = column(rel, tuple, TASK_PAYLOAD_SCHEMA, &isnull);
 	task->payload_schema = isnull ? NULL : DatumGetJsonbPCopy(d);
+	task->schema_stamp = 0;
 	d = column(rel, tuple, TASK_HOOKS, &isnull);
 	task->hooks = isnull ? NULL : DatumGetJsonbPCopy(d);
 }

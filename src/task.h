@@ -39,7 +39,9 @@ typedef struct TdoTask
 	Jsonb	   *retry;			/* NULL: the setting */
 	char	   *description;	/* NULL: none */
 	Jsonb	   *options;
-	Jsonb	   *payload_schema; /* NULL: any payload */
+	Jsonb	   *payload_schema; /* NULL: any payload, or see schema_stamp */
+	uint64		schema_stamp;	/* from tdo_definition(): not 0 if there is
+								 * one */
 	Jsonb	   *hooks;			/* NULL: none */
 } TdoTask;
 

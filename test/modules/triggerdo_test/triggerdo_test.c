@@ -25,6 +25,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
@@ -36,6 +37,7 @@
 
 #include "clock.h"
 #include "fault.h"
+#include "payload.h"
 #include "ready.h"
 
 PG_MODULE_MAGIC;
@@ -101,6 +103,8 @@ PG_FUNCTION_INFO_V1(triggerdo_test_spin);
 PG_FUNCTION_INFO_V1(triggerdo_test_fault);
 PG_FUNCTION_INFO_V1(triggerdo_test_fault_hits);
 PG_FUNCTION_INFO_V1(triggerdo_test_reset_faults);
+PG_FUNCTION_INFO_V1(triggerdo_test_schema_try);
+PG_FUNCTION_INFO_V1(triggerdo_test_schema_ns);
 
 static uint64
 pack(int64 value, bool frozen)
@@ -506,4 +510,62 @@ triggerdo_test_claim(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, tupdesc, &value, &isnull);
 	}
 	return (Datum) 0;
+}
+
+/* ----------------------------------------------------------- payload schemas */
+
+typedef char *(*TryFunction) (const Jsonb *schema, Jsonb *payload);
+
+static TryFunction
+try_function(void)
+{
+	return (TryFunction) load_external_function("triggerdo", "tdo_payload_try", true, NULL);
+}
+
+Datum
+triggerdo_test_schema_try(PG_FUNCTION_ARGS)
+{
+	char	   *why = try_function() (PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1));
+
+	if (why == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(why));
+}
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+#define CHECKS_A_SAMPLE	100
+
+/* the schema is compared with the last one each time, too */
+Datum
+triggerdo_test_schema_ns(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *schema = PG_GETARG_JSONB_P(0);
+	Jsonb	   *payload = PG_GETARG_JSONB_P(1);
+	int			n = Max(PG_GETARG_INT32(2), 1);
+	double	   *samples = palloc(sizeof(double) * n);
+	TryFunction try = try_function();
+
+	for (int i = 0; i < n; i++)
+	{
+		instr_time	start;
+		instr_time	end;
+
+		CHECK_FOR_INTERRUPTS();
+		INSTR_TIME_SET_CURRENT(start);
+		for (int j = 0; j < CHECKS_A_SAMPLE; j++)
+			(void) try(schema, payload);
+		INSTR_TIME_SET_CURRENT(end);
+		INSTR_TIME_SUBTRACT(end, start);
+		samples[i] = INSTR_TIME_GET_DOUBLE(end) * 1e9 / CHECKS_A_SAMPLE;
+	}
+	qsort(samples, n, sizeof(double), compare_doubles);
+	PG_RETURN_FLOAT8(samples[n / 2]);
 }

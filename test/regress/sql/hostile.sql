@@ -97,7 +97,7 @@ CREATE FUNCTION test.known(name text) RETURNS uuid LANGUAGE sql STABLE SET searc
 INSERT INTO test.calls (function, statement) VALUES
     ('version', $$SELECT triggerdo.version()$$),
     ('define_task', $$SELECT triggerdo.define_task('h-quick', 'eve.quick', retry => triggerdo.retry_policy(3, 'none'), description => 'd', options => '{"isolate":true}')$$),
-    ('define_task', $$SELECT triggerdo.define_task('h-quick', 'eve.quick(jsonb)')$$),
+    ('define_task', $$SELECT triggerdo.define_task('h-quick', 'eve.quick(jsonb)', payload_schema => '{"maxProperties": 9, "pattern": "^.", "multipleOf": 1, "uniqueItems": true}')$$),
     ('define_task', $$SELECT triggerdo.define_task('h-dropped', 'eve.quick')$$),
     ('define_task', $$SELECT triggerdo.define_task('h-refused', 'no.such')$$),
     ('drop_task', $$SELECT triggerdo.drop_task('h-dropped')$$),
