@@ -49,3 +49,25 @@ CREATE TABLE _triggerdo.idempotency (
 CREATE INDEX idempotency_expires ON _triggerdo.idempotency (expires);
 ALTER TABLE _triggerdo.idempotency ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('_triggerdo.idempotency', '');
+
+-- Hooks. A queued one (q) waits for an executor and has all that it is shown, so
+-- that it needs no other row; a failed one (e) is kept with its run; and a run that
+-- may begin again has one for its on_start (d), until its first attempt ends.
+CREATE TABLE _triggerdo.hook (
+    run_id      uuid NOT NULL,
+    kind        "char" NOT NULL,        -- in the order of calls: a on_start c on_cancel f on_failure s on_success z on_complete
+    attempt     int4 NOT NULL,          -- the run's at that time
+    state       "char" NOT NULL,        -- q queued, e failed, d done
+    owner       oid NOT NULL,           -- the run's: it is called as this role
+    tries       int2 NOT NULL,          -- of a queued one: counted before each call
+    depth       int2 NOT NULL,          -- the run's
+    at          timestamptz NOT NULL,   -- queued, failed or done at
+    fn_schema   name NOT NULL,
+    fn_name     name NOT NULL,
+    run         jsonb,                  -- q: what it is shown
+    error       jsonb,                  -- e: its error
+    CONSTRAINT hook_pkey PRIMARY KEY (run_id, kind, attempt)
+) WITH (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX hook_queue ON _triggerdo.hook (state, owner, at, run_id, kind);
+ALTER TABLE _triggerdo.hook ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('_triggerdo.hook', '');

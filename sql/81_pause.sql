@@ -31,6 +31,7 @@ AS $$
             UNION ALL SELECT a.role FROM _triggerdo.admin a
             UNION ALL SELECT c.role FROM _triggerdo.change c
             UNION ALL SELECT l.owner FROM _triggerdo.live l
+            UNION ALL SELECT h.owner FROM _triggerdo.hook h
             UNION ALL SELECT r.owner FROM _triggerdo.run r
             UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
      WHERE loaded
@@ -76,6 +77,10 @@ AS $$
     UPDATE _triggerdo.live l SET owner = m.target
       FROM _triggerdo.role m
      WHERE m.role OPERATOR(pg_catalog.=) l.owner AND m.target OPERATOR(pg_catalog.<>) m.role;
+
+    UPDATE _triggerdo.hook h SET owner = m.target
+      FROM _triggerdo.role m
+     WHERE m.role OPERATOR(pg_catalog.=) h.owner AND m.target OPERATOR(pg_catalog.<>) m.role;
 
     UPDATE _triggerdo.run r SET owner = coalesce(o.target, o.role), triggered_by = coalesce(b.target, b.role)
       FROM _triggerdo.role o, _triggerdo.role b
@@ -130,6 +135,13 @@ AS $$
      USING _triggerdo.live l
      WHERE l.run_id OPERATOR(pg_catalog.=) i.run_id
        AND NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) l.run_id);
+
+    -- (a queued one has all that it needs)
+    DELETE FROM _triggerdo.hook h
+     WHERE h.state OPERATOR(pg_catalog.<>) 'q'
+       AND NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) h.run_id)
+        OR h.state OPERATOR(pg_catalog.=) 'd'
+       AND NOT EXISTS (SELECT FROM _triggerdo.live l WHERE l.run_id OPERATOR(pg_catalog.=) h.run_id);
 
     WITH gone AS (
         DELETE FROM _triggerdo.live l

@@ -103,6 +103,7 @@ AS $$
             UNION ALL SELECT a.role FROM _triggerdo.admin a
             UNION ALL SELECT c.role FROM _triggerdo.change c
             UNION ALL SELECT l.owner FROM _triggerdo.live l
+            UNION ALL SELECT h.owner FROM _triggerdo.hook h
             UNION ALL SELECT r.owner FROM _triggerdo.run r
             UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
      WHERE NOT EXISTS (SELECT FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) x.role)
@@ -169,4 +170,28 @@ AS $$
       FROM _triggerdo.result s
      WHERE s.status NOT IN ('C', 'X', 'F', 'K', 'S', 'E', 'T')
         OR (s.status IN ('C', 'F') AND (s.started_at IS NULL OR s.queued_at IS NULL OR s.attempt OPERATOR(pg_catalog.<) 1))
+    UNION ALL
+    SELECT 'a hook is known', h.run_id::text
+      FROM _triggerdo.hook h
+     WHERE h.kind NOT IN ('a', 'c', 'f', 's', 'z') OR h.state NOT IN ('q', 'e', 'd')
+        OR (h.state OPERATOR(pg_catalog.=) 'd' AND h.kind OPERATOR(pg_catalog.<>) 'a')
+    UNION ALL
+    SELECT 'a queued hook has what it is shown, a failed one its error', h.run_id::text
+      FROM _triggerdo.hook h
+     WHERE (h.state OPERATOR(pg_catalog.=) 'q') OPERATOR(pg_catalog.<>) (h.run IS NOT NULL)
+        OR (h.state OPERATOR(pg_catalog.=) 'e') OPERATOR(pg_catalog.<>) (h.error IS NOT NULL)
+    UNION ALL
+    SELECT 'a hook of the end means that the run has ended', h.run_id::text
+      FROM _triggerdo.hook h JOIN _triggerdo.live l ON l.run_id OPERATOR(pg_catalog.=) h.run_id
+     WHERE h.kind OPERATOR(pg_catalog.<>) 'a'
+    UNION ALL
+    SELECT 'an on_start that is noted as done belongs to a run that goes on', h.run_id::text
+      FROM _triggerdo.hook h
+     WHERE h.state OPERATOR(pg_catalog.=) 'd'
+       AND NOT EXISTS (SELECT FROM _triggerdo.live l WHERE l.run_id OPERATOR(pg_catalog.=) h.run_id)
+    UNION ALL
+    SELECT 'a failed hook is kept with its run', h.run_id::text
+      FROM _triggerdo.hook h
+     WHERE h.state OPERATOR(pg_catalog.=) 'e'
+       AND NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) h.run_id)
 $$;

@@ -12,7 +12,8 @@ SELECT t.id,
                  CASE t.run_nargs WHEN 0 THEN '()' WHEN 1 THEN '(jsonb)' ELSE '(jsonb, jsonb)' END
        END AS run,
        t.command, t.max_duration::float8 OPERATOR(pg_catalog.*) '1 microsecond'::interval AS max_duration,
-       t.retry, t.id AS queue, t.description, t.options, t.created_at, t.updated_at, t.payload_schema
+       t.retry, t.id AS queue, t.description, t.options, t.created_at, t.updated_at, t.payload_schema,
+       t.hooks
   FROM _triggerdo.task t
  WHERE _triggerdo.may_see(t.owner, t.id);
 
@@ -125,6 +126,21 @@ SELECT g.name, g.target, c.task, c.operations, c.condition,
     ON g.id OPERATOR(pg_catalog.=) pg_catalog.decode(c.id::text, 'escape')
  WHERE _triggerdo.may_read(c.role, g.owner, NULL::text);
 
+-- (what a queued one is shown is in the run's row, or is the owner's to see)
+CREATE OR REPLACE VIEW triggerdo.hooks WITH (security_barrier) AS
+SELECT h.run_id,
+       CASE WHEN h.state OPERATOR(pg_catalog.=) 'q' THEN h.run OPERATOR(pg_catalog.->>) 'task' ELSE r.task END AS task,
+       CASE h.kind WHEN 'a' THEN 'on_start' WHEN 'c' THEN 'on_cancel'
+                   WHEN 'f' THEN 'on_failure' WHEN 's' THEN 'on_success' ELSE 'on_complete' END AS hook,
+       pg_catalog.quote_ident(h.fn_schema) OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||)
+       pg_catalog.quote_ident(h.fn_name) AS function,
+       CASE h.state WHEN 'q' THEN 'queued' ELSE 'failed' END AS state,
+       h.attempt, h.tries::int AS tries, h.at, h.error
+  FROM _triggerdo.hook h
+  LEFT JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) h.run_id
+ WHERE h.state IN ('q', 'e')
+   AND _triggerdo.may_read(h.owner, r.triggered_by, CASE WHEN h.state OPERATOR(pg_catalog.=) 'q' THEN h.run OPERATOR(pg_catalog.->>) 'task' ELSE r.task END);
+
 CREATE OR REPLACE VIEW triggerdo.workers WITH (security_barrier) AS
 SELECT w.kind, w.pid, d.datname AS database, 
        -- (an oid of this server, also where this database's rows are not bound)
@@ -177,4 +193,4 @@ SELECT x.task, _triggerdo.role_name(x.owner) AS owner, _triggerdo.role_name(x.ro
 DROP FUNCTION IF EXISTS _triggerdo.may_read(oid, oid);
 
 -- The schema is the gate: who has USAGE may read what the predicate lets through.
-GRANT SELECT ON triggerdo.tasks, triggerdo.runs, triggerdo.attempts, triggerdo.changes, triggerdo.workers, triggerdo.stats, triggerdo.grants TO PUBLIC;
+GRANT SELECT ON triggerdo.tasks, triggerdo.runs, triggerdo.attempts, triggerdo.changes, triggerdo.hooks, triggerdo.workers, triggerdo.stats, triggerdo.grants TO PUBLIC;

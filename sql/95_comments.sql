@@ -28,7 +28,8 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 'command: one SQL string, run at the top level as a client would send it (VACUUM, CREATE INDEX CONCURRENTLY); instead of run. '
 'max_duration: of each attempt; past it the run is TIMED_OUT and not retried, as in Trigger.dev. '
 'retry: retry_policy(...) or an object with some of its keys; NULL: setting triggerdo.default_retry, itself empty = one attempt. '
-'description: any text. options: {"keep": "all" | "failed" | "none"}: which final runs keep their history ("failed": all but COMPLETED ones); {"isolate": bool}: each run has a transaction of its own; '
+'description: any text. on_start, on_success, on_failure, on_complete, on_cancel: functions (run jsonb) that return void, given the run''s row in triggerdo.runs; '
+'catch_error: (run jsonb, error jsonb) that returns jsonb, {"skipRetrying","retryAt","retryDelayInMs","error"} or NULL; called as the owner, in Trigger.dev''s order. options: {"keep": "all" | "failed" | "none"}: which final runs keep their history ("failed": all but COMPLETED ones); {"isolate": bool}: each run has a transaction of its own; '
 '{"ownCommits": bool}: the procedure may COMMIT, and its work is then done at least once. '
 'payload_schema: a JSON Schema (2020-12, or draft-07 by its $schema): every payload triggered from now on must fit it, or is refused; runs that wait already still run. Errors: 22023 no schema, 54000 too large. '
 'The owner is current_user at the first definition, and every run runs as it. '
@@ -37,7 +38,7 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 'Errors: 42602 id; 42883 no such function; 42P13 or 42809 wrong kind of function; 42P17 temporary function; '
 '42601 the command does not parse; 22023 retry, max_duration, options, both of run and command; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
 'NOLOGIN owner before PostgreSQL 17, owner without EXECUTE; '
-'0A000 url, queue, ttl, hooks, a payload_schema that refers to another document, a task without run and command, a command that copies from or to a client.';
+'0A000 url, queue, ttl, a payload_schema that refers to another document, a task without run and command, a command that copies from or to a client.';
 
 COMMENT ON FUNCTION triggerdo.drop_task(text) IS
 'Removes a definition: true, or false when there is none of that id. '
@@ -189,7 +190,7 @@ COMMENT ON FUNCTION triggerdo.retry_run_at(timestamptz, text) IS
 
 COMMENT ON VIEW triggerdo.tasks IS
 'Definitions of tasks that the current user owns, is a member of the owner of, or was granted any privilege on. '
-'kind: function, procedure, command. run: the function with its argument list, or command: the text; retry NULL: setting triggerdo.default_retry applies; payload_schema NULL: any payload; queue: always the task''s id.';
+'kind: function, procedure, command. hooks: its hooks'' functions. run: the function with its argument list, or command: the text; retry NULL: setting triggerdo.default_retry applies; payload_schema NULL: any payload; queue: always the task''s id.';
 
 COMMENT ON VIEW triggerdo.runs IS
 'Runs of tasks that the current user owns or was granted "read" on, and runs it triggered; all by membership. One row per run, final or not. '
@@ -211,6 +212,12 @@ COMMENT ON VIEW triggerdo.changes IS
 'Subscriptions of on_change() that the current user asked for, and those to tables that it owns; both by membership. '
 'name: the trigger''s. operations, condition: as given last. role: who triggers. '
 'enabled: origin (fires where the change is made), always, replica, disabled: what ALTER TABLE ... ENABLE | DISABLE TRIGGER made of it.';
+
+COMMENT ON VIEW triggerdo.hooks IS
+'Hooks that wait for an executor (state queued), and hooks that failed (state failed, with the error, in the shape of a run''s), of the runs in triggerdo.runs. '
+'hook: on_start, on_success, on_failure, on_complete, on_cancel; catch_error''s own errors are those of the attempt. attempt: of the run, when it came to call the hook. '
+'tries: how often a queued one was begun. at: when it was queued, or failed. '
+'A failed one goes with its run''s history; of a run that leaves none the server log has it.';
 
 COMMENT ON VIEW triggerdo.workers IS
 'The launcher, the schedulers, the executors of roles that the current user is a member of or that are in the middle of a run that it may read, and why a role''s executors cannot start. '

@@ -32,6 +32,7 @@
 #include "failure.h"
 #include "grant.h"
 #include "guc.h"
+#include "hook_run.h"
 #include "json.h"
 #include "origin.h"
 #include "ready.h"
@@ -302,6 +303,7 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 	TdoEntry   *entry;
 	TdoOutcome	outcome = {0};
 	TdoFailed	failed = {0};
+	TdoDue		due = {0};
 	TimestampTz started = tdo_now();
 	bool		found;
 
@@ -345,8 +347,8 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 
 	tdo_execute(entry, &run, live.attempt + 1, &outcome);
 	if (outcome.ok)
-		tdo_finish(&live, tdo_keep(&run, tdo_entry_task(entry)), TDO_COMPLETED,
-				   started, outcome.output, NULL);
+		tdo_finish(&live, &run, tdo_entry_task(entry), TDO_COMPLETED,
+				   started, outcome.output, NULL, &due);
 	else
 	{
 		/*
@@ -363,8 +365,12 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 		failed.started_at = started;
 		failed.retry_at = outcome.retry_at;
 		failed.for_good = outcome.for_good;
+		failed.due = &due;
+		tdo_catch_error(entry, &live, &failed);
 		tdo_fail(&live, &failed);
+		outcome.failure = unconstify(TdoFailure *, failed.failure);
 	}
+	tdo_hooks_call(entry, &run, live.attempt + 1, &due);
 	if (!tdo_result_get(id, &result))
 	{
 		/* not kept, or to be retried: then the object tells of the attempt */
@@ -524,7 +530,7 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 			break;
 	}
 	tdo_wake_if_rolled_back();
-	tdo_finish(&live, tdo_keep_by_id(&run), TDO_CANCELED, 0, NULL, tdo_failure_to_jsonb(tdo_failure_canceled(reason)));
+	tdo_finish_unstarted(&live, &run, TDO_CANCELED, tdo_failure_to_jsonb(tdo_failure_canceled(reason)));
 	PG_RETURN_BOOL(true);
 }
 

@@ -37,6 +37,7 @@
 
 #include "api.h"
 #include "compat.h"
+#include "hook.h"
 #include "rows.h"
 #include "slot.h"
 #include "store.h"
@@ -64,25 +65,7 @@ static const char *
 status_name(const pg_uuid_t *id, bool has_result, char result, bool has_live, char live)
 {
 	if (has_result)
-	{
-		switch (result)
-		{
-			case TDO_COMPLETED:
-				return "COMPLETED";
-			case TDO_CANCELED:
-				return "CANCELED";
-			case TDO_FAILED:
-				return "FAILED";
-			case TDO_CRASHED:
-				return "CRASHED";
-			case TDO_EXPIRED:
-				return "EXPIRED";
-			case TDO_TIMED_OUT:
-				return "TIMED_OUT";
-			default:
-				return "SYSTEM_FAILURE";
-		}
-	}
+		return tdo_status_name(result);
 	if (!has_live)
 		return NULL;
 	switch (tdo_slot_find_run(id, NULL))

@@ -30,6 +30,7 @@
 #include "compat.h"
 #include "grant.h"
 #include "guc.h"
+#include "hook.h"
 #include "idempotency.h"
 #include "json.h"
 #include "origin.h"
@@ -112,11 +113,7 @@ refuse_unbuilt(FunctionCallInfo fcinfo)
 		int			argno;
 		const char *name;
 	}			unbuilt[] = {
-		{ARG_URL, "url"}, {ARG_QUEUE, "queue"}, {ARG_TTL, "ttl"},
-		{ARG_ON_START, "on_start"},
-		{ARG_ON_SUCCESS, "on_success"}, {ARG_ON_FAILURE, "on_failure"},
-		{ARG_ON_COMPLETE, "on_complete"}, {ARG_ON_CANCEL, "on_cancel"},
-		{ARG_CATCH_ERROR, "catch_error"}
+		{ARG_URL, "url"}, {ARG_QUEUE, "queue"}, {ARG_TTL, "ttl"}
 	};
 
 	for (int i = 0; i < lengthof(unbuilt); i++)
@@ -216,6 +213,17 @@ read_options(Jsonb *options, TdoTask *task)
 					 errmsg("unknown option \"%s\"", key),
 					 errhint("The options of a task are listed in README, define_task.")));
 	}
+}
+
+static Jsonb *
+hooks_of(FunctionCallInfo fcinfo, Oid owner)
+{
+	char	   *names[TDO_HOOK_ARGUMENTS];
+
+	for (int i = 0; i < TDO_HOOK_ARGUMENTS; i++)
+		names[i] = PG_ARGISNULL(ARG_ON_START + i) ? NULL
+			: text_to_cstring(PG_GETARG_TEXT_PP(ARG_ON_START + i));
+	return tdo_hooks_define(names, owner);
 }
 
 /* may this role's tasks be run at all? */
@@ -364,6 +372,7 @@ tdo_sql_define_task(PG_FUNCTION_ARGS)
 	}
 	check_owner(task.owner);
 	namestrcpy(&task.owner_name, GetUserNameFromId(task.owner, false));
+	task.hooks = hooks_of(fcinfo, task.owner);
 	if (exists && !tdo_may_act_as(task.owner))
 		keep_work(fcinfo, &task, &old);
 	else

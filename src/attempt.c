@@ -22,14 +22,29 @@
 #include "clock.h"
 #include "fault.h"
 #include "guc.h"
+#include "hook_run.h"
 #include "transition.h"
 #include "triggerdo.h"
+
+/*
+ * A command has done what it does before this transaction, and so has what a
+ * procedure has committed: a hook that takes the transaction with it must not
+ * have that done again.
+ */
+static bool
+may_call_hooks(const TdoTask *task, const TdoLive *live)
+{
+	return task->hooks != NULL && task->kind != TDO_KIND_COMMAND && !task->own_commits &&
+		tdo_hooks_inline(live);
+}
 
 void
 tdo_attempt_record(const TdoLive *live, const TdoRun *run, const TdoEntry *entry,
 				   const TdoOutcome *outcome, TimestampTz started)
 {
 	const TdoTask *task = entry ? tdo_entry_task(entry) : NULL;
+	bool		at_once = entry && may_call_hooks(task, live);
+	TdoDue		due = {0};
 	TdoFailed	f = {0};
 
 	TDO_FAULT("before_record");
@@ -39,21 +54,25 @@ tdo_attempt_record(const TdoLive *live, const TdoRun *run, const TdoEntry *entry
 		int			index;
 
 		tdo_stop_reason(&index, reason);
-		tdo_stopped(live, run, task, outcome->stop, reason, started);
-		return;
+		tdo_stopped(live, run, task, outcome->stop, reason, started, at_once ? &due : NULL);
 	}
-	if (outcome->ok)
+	else if (outcome->ok)
+		tdo_finish(live, run, task, TDO_COMPLETED, started, outcome->output, NULL, at_once ? &due : NULL);
+	else
 	{
-		tdo_finish(live, tdo_keep(run, task), TDO_COMPLETED, started, outcome->output, NULL);
-		return;
+		f.run = run;
+		f.task = task;
+		f.failure = outcome->failure;
+		f.started_at = started;
+		f.retry_at = outcome->retry_at;
+		f.for_good = outcome->for_good;
+		f.due = at_once ? &due : NULL;
+		if (entry)
+			tdo_catch_error(entry, live, &f);
+		tdo_fail(live, &f);
 	}
-	f.run = run;
-	f.task = task;
-	f.failure = outcome->failure;
-	f.started_at = started;
-	f.retry_at = outcome->retry_at;
-	f.for_good = outcome->for_good;
-	tdo_fail(live, &f);
+	if (due.n > 0)
+		tdo_hooks_call(entry, run, live->attempt + (started != 0 ? 1 : 0), &due);
 }
 
 void

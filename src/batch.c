@@ -22,14 +22,11 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/latch.h"
-#include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timeout.h"
 #include "utils/uuid.h"
 
 #include "attempt.h"
@@ -42,6 +39,7 @@
 #include "execute.h"
 #include "fault.h"
 #include "guc.h"
+#include "hook_run.h"
 #include "origin.h"
 #include "ready.h"
 #include "session.h"
@@ -51,6 +49,7 @@
 #include "transition.h"
 #include "triggerdo.h"
 #include "txn.h"
+#include "watch.h"
 
 /* half of PGPROC's cache: a run that follows may need several */
 #define SUBXIDS_ENOUGH		32
@@ -62,9 +61,6 @@
 
 /* times that a run is put off because of the machine: some six minutes */
 #define MAX_PUT_OFFS		10
-
-/* how often a batch in hand is looked after from a timer */
-#define WATCH_MS			250
 
 static void run_each_alone(const pg_uuid_t *ids, int n);
 
@@ -88,7 +84,6 @@ static TdoDatabase *database;
 static TdoReadyCursor cursor;
 static MemoryContext batch_context; /* reset before each transaction */
 static MemoryContext run_context;	/* reset before each run */
-static TimeoutId watch_timeout;
 static uint32 wait_event_pause;
 static double average_us;		/* of a run, for the size of the next batch */
 static bool alone_next;			/* the last run's task wants transactions of
@@ -109,6 +104,9 @@ static TdoEntry *claimed_entry;
 static TdoStop stopped;			/* why the commit failed, if that was on
 								 * request */
 static int	stopped_run;		/* index of the run that it was for */
+static TdoStop decided;			/* a run has ended on request, which is to
+								 * stand whatever its hooks do */
+static int	decided_run;		/* its index */
 static bool committing;
 static bool claiming;			/* durably: that may be committed */
 static bool stopped_one;		/* the last run ended on request */
@@ -116,76 +114,13 @@ static bool left_alone;			/* a run was, for the scheduler to see to */
 static ErrorData *error;		/* of BATCH_COMMIT_FAILED and BATCH_FAILED */
 static int	error_pause_ms = 0; /* the last pause; 0 after a success */
 
-/* ------------------------------------------------------------ while user code runs */
-
-/*
- * While a batch goes on: see that the postmaster lives (every wait does, but
- * user code may not wait for hours), and let the scheduler see whether runs are
- * queued behind us.  Runs in a signal handler.
- */
-static void
-watch(void)
-{
-	Latch	   *scheduler = database->latch;
-
-	if (!PostmasterIsAliveInternal())
-	{
-		InterruptPending = true;
-		ProcDiePending = true;
-		SetLatch(MyLatch);
-		return;
-	}
-	tdo_hand_seen();
-	if (scheduler != NULL && !database->watching)
-		SetLatch(scheduler);
-	enable_timeout_after(watch_timeout, WATCH_MS);
-}
-
-/* goes on from batch to batch: many short ones are as long as a long one */
-static void
-watch_on(void)
-{
-	if (!get_timeout_active(watch_timeout))
-		enable_timeout_after(watch_timeout, WATCH_MS);
-}
-
-static void
-watch_off(void)
-{
-	if (get_timeout_active(watch_timeout))
-		disable_timeout(watch_timeout, false);
-}
-
 static void
 begin_attempt(int index, TimestampTz started, int64 deadline)
 {
-	Latch	   *scheduler = database->latch;
-
 	last_started = started;
 	last_deadline = Max(last_deadline, deadline);
 	tdo_slot_set_current(slot, index, started, deadline);
-	/* the scheduler sees to it in time, if it hears of it in time */
-	if (deadline != 0 && scheduler != NULL &&
-		deadline - tdo_monotonic_us() < WATCH_MS * 1000L)
-		SetLatch(scheduler);
-}
-
-/*
- * Claimed runs were given back, below where the other executors look, and
- * perhaps while they rest: the scheduler sends them there.
- */
-static void
-tell_given_back(void)
-{
-	Latch	   *scheduler = database->latch;
-
-	/*
-	 * pairs with the one in the scheduler's look(): free first, then the look
-	 * at it
-	 */
-	pg_memory_barrier();
-	if (scheduler != NULL && !database->watching)
-		SetLatch(scheduler);
+	tdo_watch_deadline(deadline);
 }
 
 /* ------------------------------------------------------------------ one run */
@@ -206,6 +141,19 @@ wants_own_transaction(TdoEntry *entry)
 		return false;			/* fails at once: its task is gone */
 	us = tdo_entry_duration(entry);
 	return tdo_entry_is_solo(entry) || us < 0 || us > tdo_batch_time * 500.0;
+}
+
+/* whatever becomes of this process from here on, in a hook or a deferred trigger, that is its end */
+static void
+note_decided(TdoStop stop, int index)
+{
+	char		reason[TDO_REASON_LEN];
+	int			run;
+
+	tdo_stop_reason(&run, reason);
+	tdo_slot_set_decided(slot, stop, index, reason);
+	decided = stop;
+	decided_run = index;
 }
 
 static void
@@ -235,6 +183,8 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 		again[nagain++] = live->run_id;
 		return;
 	}
+	if (outcome.stop != TDO_STOP_NONE)
+		note_decided(outcome.stop, index);
 	tdo_attempt_record(live, run, entry, &outcome, started);
 	stopped_one = outcome.stop != TDO_STOP_NONE;
 	done[ndone++] = live->run_id;
@@ -377,7 +327,7 @@ batch_transaction(int limit, const pg_uuid_t *only)
 		done[i] = claimed[i].run_id;
 	tdo_slot_set_batch(slot, nclaimed, done);
 
-	watch_on();
+	tdo_watch_on();
 	end = run_claimed();
 
 	MemoryContextSwitchTo(batch_context);
@@ -400,6 +350,7 @@ batch_transaction(int limit, const pg_uuid_t *only)
 	committing = true;
 	tdo_user_commits(TDO_COMMITS_OURS);
 	tdo_user_enter();			/* deferred triggers are user code */
+	tdo_hooks_bound();
 	TDO_FAULT("before_commit");
 	tdo_txn_commit();
 	TDO_FAULT("after_commit");
@@ -445,11 +396,12 @@ one_transaction(int limit, const pg_uuid_t *only)
 	handling = -1;
 	committing = claiming = false;
 	error = NULL;
-	stopped = TDO_STOP_NONE;
+	stopped = decided = TDO_STOP_NONE;
 	stopped_one = left_alone = false;
 	last_started = tdo_now();
 	last_deadline = 0;
 	(void) tdo_user_leave();
+	tdo_hooks_begin();
 	MemoryContextReset(batch_context);
 	MemoryContextSwitchTo(batch_context);
 	PG_TRY();
@@ -486,7 +438,7 @@ one_transaction(int limit, const pg_uuid_t *only)
 		tdo_ready_rewind(&cursor);
 		/* one alone is tried again by us, and at once unless it failed */
 		if (nclaimed > (end == BATCH_FAILED ? 0 : 1))
-			tell_given_back();
+			tdo_watch_given_back();
 	}
 	tdo_slot_set_batch(slot, 0, NULL);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -496,12 +448,12 @@ one_transaction(int limit, const pg_uuid_t *only)
 	{
 		/* only now, when no slot shows it any more, is the claim void */
 		pg_atomic_write_u32(&database->claims, 1);
-		tell_given_back();
+		tdo_watch_given_back();
 	}
 	if (left_alone)
 	{
 		/* it is free for the scheduler meanwhile */
-		watch_off();
+		tdo_watch_off();
 		tdo_bgw_sleep(SUSPECT_LOOK_MS, wait_event_pause);
 	}
 	return end;
@@ -527,8 +479,19 @@ pause_after(const ErrorData *edata)
 	}
 	error_pause_ms = Min(Max(10, error_pause_ms * 2), MAX_ERROR_PAUSE_MS);
 	/* (its signal would end the sleep) */
-	watch_off();
+	tdo_watch_off();
 	tdo_bgw_sleep(error_pause_ms, wait_event_pause);
+}
+
+/* it is seen to */
+static void
+forget_done(const pg_uuid_t *id)
+{
+	for (int i = 0; i < ndone; i++)
+	{
+		if (memcmp(&done[i], id, sizeof(*id)) == 0)
+			done[i--] = done[--ndone];
+	}
 }
 
 /*
@@ -554,12 +517,22 @@ static void
 record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 {
 	volatile bool recorded = false;
+	volatile bool again = false;
 	TdoOutcome	outcome;
 	TdoRun		run;
 	TdoLive		live;
 
 	tdo_attempt_failed(&outcome, edata, stop);
 	tdo_transient_forget(MyDatabaseId, id);
+	tdo_hooks_begin();
+
+	/*
+	 * in hand again, for its hooks; of its end nothing is to be lost with
+	 * them
+	 */
+	tdo_slot_set_batch(slot, 1, id);
+	if (stop != TDO_STOP_NONE)
+		note_decided(stop, 0);
 	PG_TRY();
 	{
 		tdo_txn_begin_ours();
@@ -574,11 +547,15 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 			if (entry)
 				tdo_entry_make_solo(entry);
 			TDO_FAULT("record_outside");
+			tdo_slot_set_current(slot, 0, last_started, 0);
+			/* its on_start has gone with the rest */
+			if (entry && live.attempt == 0 && tdo_entry_task(entry)->kind == TDO_KIND_FUNCTION)
+				tdo_hook_queue_start(&run, tdo_entry_task(entry));
 			tdo_attempt_record(&live, &run, entry, &outcome, last_started);
 			recorded = true;
 		}
 		PopActiveSnapshot();
-		tdo_txn_commit();
+		tdo_hooks_commit();
 	}
 	PG_CATCH();
 	{
@@ -588,12 +565,23 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 		second = CopyErrorData();
 		FlushErrorState();
 		(void) tdo_user_leave();
+		tdo_user_commits(TDO_COMMITS_NONE);
 		tdo_txn_abort();
-		tdo_attempt_unrecorded(id, stop, last_started);
-		pause_after(second);
+		again = tdo_hooks_put_off(id);
+		if (!again)
+		{
+			tdo_attempt_unrecorded(id, stop, last_started);
+			pause_after(second);
+		}
 		recorded = true;		/* has paused */
 	}
 	PG_END_TRY();
+	tdo_slot_set_batch(slot, 0, NULL);
+	if (again)
+	{
+		record_outside(id, edata, stop);
+		return;
+	}
 	/* somebody else has it, or it is gone: do not turn in a tight loop */
 	if (!recorded)
 		pause_after(edata);
@@ -668,6 +656,18 @@ single_commit_failed(const pg_uuid_t *id)
 		record_outside(id, error, stopped);
 }
 
+/* that a run ended on request could not be committed with what its hooks left: without them */
+static void
+end_decided(void)
+{
+	pg_uuid_t	id = claimed[decided_run].run_id;
+	TdoStop		stop = decided;
+
+	(void) tdo_hooks_put_off(&id);
+	record_outside(&id, error, stop);
+	forget_done(&id);
+}
+
 /* one run in transactions of its own, as often as its serialization failures may be tried again */
 static void
 run_alone(const pg_uuid_t *id)
@@ -679,6 +679,13 @@ run_alone(const pg_uuid_t *id)
 			case BATCH_AGAIN:
 				break;
 			case BATCH_COMMIT_FAILED:
+				if (decided != TDO_STOP_NONE)
+				{
+					end_decided();
+					return;
+				}
+				if (stopped != TDO_STOP_CANCEL && tdo_hooks_put_off(id))
+					break;
 				if (stopped == TDO_STOP_NONE && !tdo_failure_is_exhaustion(error->sqlerrcode) &&
 					tdo_attempt_may_repeat(id, error))
 					break;
@@ -715,18 +722,18 @@ static void
 commit_failed(void)
 {
 	pg_uuid_t	canceled = claimed[stopped_run].run_id;
+	bool		some = stopped == TDO_STOP_CANCEL || decided != TDO_STOP_NONE;
 
+	if (decided != TDO_STOP_NONE)
+		end_decided();
 	if (stopped == TDO_STOP_CANCEL)
 	{
 		record_outside(&canceled, error, stopped);
-		for (int i = 0; i < ndone; i++)
-		{
-			if (memcmp(&done[i], &canceled, sizeof(canceled)) == 0)
-				done[i--] = done[--ndone];
-		}
-		run_each_alone(done, ndone);
+		forget_done(&canceled);
 	}
-	else if (ndone > 1 ||
+	if (some)
+		run_each_alone(done, ndone);
+	else if (ndone > 1 || tdo_hooks_put_off(&done[0]) ||
 			 (stopped == TDO_STOP_NONE && !tdo_failure_is_exhaustion(error->sqlerrcode) &&
 			  tdo_attempt_may_repeat(&done[0], error)))
 		run_each_alone(done, ndone);
@@ -748,11 +755,12 @@ TdoBatchEnd
 tdo_batch_run(void)
 {
 	pg_uuid_t	suspect;
+	bool		hooks = false;
 
 	/* the scheduler says so, and wakes us when they are not any more */
 	if (tdo_xids_are_scarce())
 	{
-		watch_off();
+		tdo_watch_off();
 		return TDO_BATCH_EMPTY;
 	}
 	switch (tdo_suspect_turn(MyDatabaseId, role, &suspect))
@@ -760,25 +768,39 @@ tdo_batch_run(void)
 		case TDO_TURN_FREE:
 			break;
 		case TDO_TURN_MINE:
+			tdo_hooks_put_off_all(true);
 			run_alone(&suspect);
+			tdo_hooks_put_off_all(false);
 			tdo_suspect_drop(&suspect);
 			return TDO_BATCH_DONE;
 		case TDO_TURN_WAIT:
-			watch_off();
+			tdo_watch_off();
 			tdo_bgw_sleep(SUSPECT_LOOK_MS, wait_event_pause);
 			return TDO_BATCH_DONE;
+	}
+
+	/*
+	 * one between two batches, so that neither keeps the other waiting for
+	 * long
+	 */
+	if (pg_atomic_read_u32(&slot->hooks) != 0)
+	{
+		tdo_watch_on();
+		hooks = tdo_hooks_serve();
 	}
 	switch (one_transaction(batch_size(), NULL))
 	{
 		case BATCH_EMPTY:
-			watch_off();
+			if (hooks)
+				return TDO_BATCH_DONE;
+			tdo_watch_off();
 			return TDO_BATCH_EMPTY;
 		case BATCH_GONE:
 			return TDO_BATCH_GONE;
 		case BATCH_DONE:
 			/* it broke off early, and we are not back at once */
 			if (nagain > 0 && nclaimed > ndone + nagain)
-				tell_given_back();
+				tdo_watch_given_back();
 			/* FALLTHROUGH */
 		case BATCH_AGAIN:
 			run_each_alone(again, nagain);
@@ -805,7 +827,7 @@ tdo_batch_init(Oid my_role, TdoSlot *my_slot, TdoDatabase *my_database)
 	slot = my_slot;
 	database = my_database;
 	wait_event_pause = tdo_wait_event("TriggerdoExecutorPause");
-	watch_timeout = RegisterTimeout(USER_TIMEOUT, watch);
+	tdo_watch_init(database);
 	batch_context = AllocSetContextCreate(TopMemoryContext, "triggerdo batch",
 										  ALLOCSET_DEFAULT_SIZES);
 	run_context = AllocSetContextCreate(TopMemoryContext, "triggerdo run",
@@ -815,4 +837,5 @@ tdo_batch_init(Oid my_role, TdoSlot *my_slot, TdoDatabase *my_database)
 	tdo_session_init(role);
 	tdo_stop_init(slot);
 	tdo_durable_init(slot);
+	tdo_hooks_init(role, slot);
 }

@@ -28,6 +28,7 @@
 #include "durable.h"
 #include "fault.h"
 #include "guc.h"
+#include "hook_run.h"
 #include "quota.h"
 #include "slot.h"
 #include "stop.h"
@@ -50,32 +51,6 @@ tdo_durable_init(TdoSlot *my_slot)
 										   ALLOCSET_DEFAULT_SIZES);
 }
 
-/*
- * The procedure's last transaction, which is still open, becomes the one that
- * completes the run.
- */
-static void
-complete_procedure(const TdoLive *claimed, char keep, Jsonb *output, TimestampTz started)
-{
-	TdoLive		live;
-
-	TDO_FAULT("before_record");
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (!tdo_claim_lock(claimed, &live))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the run was taken from its executor"),
-				 errdetail("Its claim was given up while it was executed.")));
-	tdo_finish(&live, keep, TDO_COMPLETED, started, output, NULL);
-	PopActiveSnapshot();
-	tdo_slot_set_committing(slot, slot->deadline_us);
-	tdo_user_commits(TDO_COMMITS_OURS);
-	tdo_user_enter();			/* deferred triggers are user code */
-	TDO_FAULT("before_commit");
-	tdo_txn_commit();
-	TDO_FAULT("after_commit");
-}
-
 static void
 stop_if_asked(TdoStop stop)
 {
@@ -85,10 +60,78 @@ stop_if_asked(TdoStop stop)
 				 errmsg("canceling statement due to user request")));
 }
 
+/*
+ * The procedure's last transaction, which is still open, becomes the one that
+ * completes the run.
+ */
+static void
+complete_procedure(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, Jsonb *output,
+				   TimestampTz started)
+{
+	const TdoTask *task = tdo_entry_task(entry);
+	bool		at_once = !task->own_commits && tdo_hooks_inline(claimed);
+	TdoDue		due = {0};
+	TdoLive		live;
+
+	TDO_FAULT("before_record");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!tdo_claim_lock(claimed, &live))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the run was taken from its executor"),
+				 errdetail("Its claim was given up while it was executed.")));
+	tdo_finish(&live, run, task, TDO_COMPLETED, started, output, NULL, at_once ? &due : NULL);
+	if (due.n > 0)
+	{
+		/* they are no part of it any more */
+		tdo_set_current_run(NULL);
+		tdo_hooks_call(entry, run, live.attempt + 1, &due);
+	}
+	PopActiveSnapshot();
+	tdo_slot_set_committing(slot, slot->deadline_us);
+	tdo_user_commits(TDO_COMMITS_OURS);
+	tdo_user_enter();			/* deferred triggers are user code */
+	tdo_hooks_bound();
+	TDO_FAULT("before_commit");
+	tdo_txn_commit();
+	TDO_FAULT("after_commit");
+}
+
+/*
+ * on_start, in a transaction of its own, in which that it is done is noted: the
+ * run may begin again.
+ */
+static void
+start(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, volatile TdoStop *stop)
+{
+	TdoStop		asked = TDO_STOP_NONE;
+	TdoHookFn	fn;
+	ErrorData  *edata;
+
+	if (claimed->attempt > 0 || !tdo_hook_of(tdo_entry_task(entry), TDO_ON_START, &fn))
+		return;
+	tdo_txn_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!tdo_hook_has_started(&run->run_id))
+	{
+		edata = tdo_start_hook(entry, run, &asked);
+		*stop = asked;
+		if (edata != NULL)
+			ReThrowError(edata);
+		tdo_hook_note_started(run, &fn);
+	}
+	PopActiveSnapshot();
+	tdo_user_commits(TDO_COMMITS_OURS);
+	tdo_user_enter();			/* deferred triggers are user code */
+	tdo_txn_commit();
+	*stop = tdo_user_leave();
+	stop_if_asked(*stop);
+}
+
 /* raises what goes wrong; *stop says whether that was on request */
 static void
-call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz started,
-	 volatile TdoStop *stop)
+call(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, const TdoTask *task,
+	 TimestampTz started, volatile TdoStop *stop)
 {
 	MemoryContextSwitchTo(user_context);
 	if (task->kind == TDO_KIND_COMMAND)
@@ -121,7 +164,7 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 		tdo_user_check_refused();
 		tdo_user_commits(TDO_COMMITS_NONE);
 		tdo_limit_size("output", output);
-		complete_procedure(claimed, tdo_keep(run, task), output, started);
+		complete_procedure(claimed, run, entry, output, started);
 		*stop = tdo_user_leave();
 	}
 	tdo_user_commits(TDO_COMMITS_NONE);
@@ -129,11 +172,12 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz
 
 /* what a call left: the rows, in a transaction of their own */
 static bool
-record(const TdoLive *claimed, const TdoRun *run, const TdoOutcome *outcome, TimestampTz started)
+record(const TdoLive *claimed, const TdoRun *run, const TdoOutcome *outcome, TimestampTz started,
+	   bool put_off)
 {
 	TdoLive		live;
-	bool		again = !outcome->ok && outcome->stop == TDO_STOP_NONE &&
-	tdo_attempt_may_repeat(&run->run_id, outcome->edata);
+	bool		again = put_off || (!outcome->ok && outcome->stop == TDO_STOP_NONE &&
+									tdo_attempt_may_repeat(&run->run_id, outcome->edata));
 
 	tdo_txn_begin_ours();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -147,9 +191,45 @@ record(const TdoLive *claimed, const TdoRun *run, const TdoOutcome *outcome, Tim
 	}
 	PopActiveSnapshot();
 	TDO_FAULT("before_commit");
-	tdo_txn_commit();
+	tdo_hooks_commit();
 	TDO_FAULT("after_commit");
 	return !again;
+}
+
+/*
+ * Hooks that make this very commit fail are queued instead.  Raises an error when
+ * nothing can be written.
+ */
+static bool
+record_surely(const TdoLive *claimed, const TdoRun *run, const TdoOutcome *outcome,
+			  TimestampTz started, bool put_off)
+{
+	volatile bool written = false;
+	volatile bool recorded = false;
+
+	while (!written)
+	{
+		tdo_hooks_begin();
+		PG_TRY();
+		{
+			recorded = record(claimed, run, outcome, started, put_off);
+			written = true;
+		}
+		PG_CATCH();
+		{
+			(void) tdo_user_leave();
+			tdo_user_commits(TDO_COMMITS_NONE);
+			if (!tdo_hooks_put_off(&run->run_id))
+				PG_RE_THROW();
+			HOLD_INTERRUPTS();
+			MemoryContextSwitchTo(result_context);
+			FlushErrorState();
+			tdo_txn_abort();
+			RESUME_INTERRUPTS();
+		}
+		PG_END_TRY();
+	}
+	return recorded;
 }
 
 bool
@@ -170,11 +250,13 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	task = *tdo_entry_task(entry);
 	if (task.command)
 		task.command = pstrdup(task.command);
-	tdo_set_current_run(&here, entry, run, claimed->attempt + 1);
+	tdo_fill_current_run(&here, entry, run, claimed->attempt + 1);
 	here.transactions = true;
 	PG_TRY();
 	{
-		call(claimed, run, &task, started, &stop);
+		start(claimed, run, entry, &stop);
+		tdo_set_current_run(&here);
+		call(claimed, run, entry, &task, started, &stop);
 		done = true;
 	}
 	PG_CATCH();
@@ -193,7 +275,7 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
-	tdo_set_current_run(NULL, NULL, NULL, 0);
+	tdo_set_current_run(NULL);
 	MemoryContextSwitchTo(result_context);
 
 	if (done && task.kind == TDO_KIND_PROCEDURE)
@@ -207,7 +289,12 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	outcome.stop = stop;
 	PG_TRY();
 	{
-		recorded = record(claimed, run, &outcome, started);
+		/*
+		 * completed, and its hooks called, but that could not be committed:
+		 * again without them
+		 */
+		recorded = record_surely(claimed, run, &outcome, started,
+								 stop != TDO_STOP_CANCEL && tdo_hooks_put_off(&run->run_id));
 	}
 	PG_CATCH();
 	{

@@ -37,7 +37,9 @@
 #include "definition.h"
 #include "execute.h"
 #include "fault.h"
+#include "guc.h"
 #include "quota.h"
+#include "slot.h"
 #include "store.h"
 #include "triggerdo.h"
 #include "txn.h"
@@ -64,7 +66,17 @@ struct TdoEntry
 	int			solo;			/* runs for which it stays alone */
 };
 
+/* a hook's plan, for the life of the process */
+typedef struct HookPlan
+{
+	TdoHookFn	fn;				/* the key */
+	SPIPlanPtr	plan;			/* NULL: not made yet */
+	uint64		proc_changes;
+	int			busy;			/* calls going on with it */
+} HookPlan;
+
 static HTAB *entries = NULL;
+static HTAB *hook_plans = NULL;
 static uint64 proc_changes = 1;
 static TdoCurrentRun *current_run = NULL;
 
@@ -335,18 +347,21 @@ call_function(TdoEntry *entry, Jsonb *payload, MemoryContext context)
 }
 
 void
-tdo_set_current_run(TdoCurrentRun *here, const TdoEntry *entry, const TdoRun *run, int attempt)
+tdo_fill_current_run(TdoCurrentRun *here, const TdoEntry *entry, const TdoRun *run, int attempt)
 {
 	TdoRetryPolicy policy;
 
+	memset(here, 0, sizeof(*here));
+	here->run = run;
+	here->attempt = attempt;
+	here->max_attempts = tdo_task_policy(entry->task.retry, run->max_attempts, &policy);
+}
+
+void
+tdo_set_current_run(TdoCurrentRun *here)
+{
 	if (here != NULL)
-	{
-		memset(here, 0, sizeof(*here));
-		here->run = run;
-		here->attempt = attempt;
-		here->max_attempts = tdo_task_policy(entry->task.retry, run->max_attempts, &policy);
 		here->outer = current_run;
-	}
 	current_run = here;
 }
 
@@ -389,7 +404,8 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 	GetUserIdAndSecContext(&user, &sec_context);
 	nest_level = NewGUCNestLevel();
 	tdo_sub_begin(&sub);
-	tdo_set_current_run(&here, entry, run, attempt);
+	tdo_fill_current_run(&here, entry, run, attempt);
+	tdo_set_current_run(&here);
 	entry->busy++;
 	PG_TRY();
 	{
@@ -430,11 +446,199 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 		tdo_outcome_failed(outcome, &here);
 }
 
+/* -------------------------------------------------------------------- hooks */
+
+static HookPlan *
+find_hook_plan(const TdoHookFn *fn)
+{
+	HookPlan   *h;
+	bool		found;
+
+	if (hook_plans == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(TdoHookFn);
+		ctl.entrysize = sizeof(HookPlan);
+		ctl.hcxt = TopMemoryContext;
+		hook_plans = hash_create("triggerdo hooks", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	h = hash_search(hook_plans, fn, HASH_ENTER, &found);
+	if (!found)
+	{
+		h->plan = NULL;
+		h->busy = 0;
+	}
+	return h;
+}
+
+/*
+ * The plan follows changes by itself, but not that the name has come to mean
+ * something that is no hook.  (One that is in use by a call outside of ours is
+ * left to it, and lost with the process.)
+ */
+static void
+prepare_hook(HookPlan *h)
+{
+	Oid			types[2] = {JSONBOID, JSONBOID};
+	uint64		changes;
+	char	   *sql;
+	SPIPlanPtr	plan;
+
+	if (h->plan != NULL && h->proc_changes == proc_changes)
+		return;
+	changes = proc_changes;
+	(void) tdo_hook_resolve(&h->fn, GetUserId());
+	if (h->plan != NULL && h->busy == 1)
+		SPI_freeplan(h->plan);
+	h->plan = NULL;
+	sql = psprintf("SELECT %s(%s)", tdo_hook_function_name(&h->fn), h->fn.nargs == 2 ? "$1, $2" : "$1");
+	plan = SPI_prepare(sql, h->fn.nargs, types);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare \"%s\"", sql);	/* can't happen */
+	h->plan = plan;
+	h->proc_changes = changes;
+}
+
+/* inside the subtransaction */
+static void
+run_hook(HookPlan *h, TdoHookCall *call, MemoryContext context)
+{
+	Datum		args[2] = {JsonbPGetDatum(call->run), JsonbPGetDatum(call->error)};
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	prepare_hook(h);
+	if (SPI_execute_plan(h->plan, args, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of a hook's SELECT");	/* can't happen */
+	if (h->fn.nargs == 2 && SPI_processed > 0)
+	{
+		bool		isnull;
+		Datum		d = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		call->result = isnull ? NULL : DatumGetJsonbPCopy(d);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+}
+
+/* it has come to its end, well or not: was its time over, or was it asked to stop? */
+static bool
+leave_hook(const TdoCurrentRun *outer, TdoHookCall *call)
+{
+	TdoStop		stop;
+
+	if (call->stop == NULL)
+		return outer == NULL && tdo_hook_leave();
+	stop = outer ? TDO_STOP_NONE : tdo_user_leave();
+	if (stop != TDO_STOP_NONE)
+		*call->stop = stop;
+	return *call->stop != TDO_STOP_NONE;
+}
+
+ErrorData *
+tdo_call_hook(TdoHookCall *call, TdoCurrentRun *here)
+{
+	TdoSubTxn	sub;
+	TdoCurrentRun *outer = current_run;
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *volatile edata = NULL;
+	volatile bool stopped = false;
+	HookPlan   *h = find_hook_plan(call->fn);
+	Oid			user;
+	int			sec_context;
+	int			nest_level;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	nest_level = NewGUCNestLevel();
+	tdo_sub_begin(&sub);
+	tdo_set_current_run(here);
+	h->busy++;
+	PG_TRY();
+	{
+		if (GetSessionUserId() != user || GetAuthenticatedUserId() != user)
+			SetUserIdAndSecContext(user, sec_context | SECURITY_LOCAL_USERID_CHANGE |
+								   SECURITY_RESTRICTED_OPERATION);
+		if (outer == NULL && call->stop == NULL)
+			tdo_hook_enter();
+		else if (outer == NULL)
+			tdo_user_enter();
+		TDO_FAULT("before_hook");
+		run_hook(h, call, context);
+		/* it may have caught the cancel, and gone on */
+		stopped = leave_hook(outer, call);
+		if (stopped)
+			ereport(ERROR,
+					(errcode(ERRCODE_QUERY_CANCELED),
+					 errmsg("canceling statement due to user request")));
+		SetUserIdAndSecContext(user, sec_context);
+		tdo_sub_commit(&sub);
+	}
+	PG_CATCH();
+	{
+		if (leave_hook(outer, call))
+			stopped = true;
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		tdo_sub_rollback(&sub);
+		if (stopped && call->stop == NULL)
+			edata->message = psprintf("hook exceeded triggerdo.hook_timeout of %d ms", tdo_hook_timeout);
+		call->result = NULL;
+	}
+	PG_END_TRY();
+	h->busy--;
+	current_run = outer;
+	AtEOXact_GUC(false, nest_level);
+	return edata;
+}
+
+ErrorData *
+tdo_start_hook(const TdoEntry *entry, const TdoRun *run, TdoStop *stop)
+{
+	TdoCurrentRun here;
+	TdoHookCall call = {0};
+	TdoHookFn	fn;
+	TdoLive		live;
+	TdoResult	state = {0};
+
+	if (!tdo_hook_of(&entry->task, TDO_ON_START, &fn))
+		return NULL;
+	state.attempt = 1;
+	if (tdo_live_get(&run->run_id, &live))
+		state.queued_at = live.order_key;
+	(void) tdo_slot_find_run(&run->run_id, &state.started_at);
+	tdo_fill_current_run(&here, entry, run, 1);
+	call.fn = &fn;
+	call.run = tdo_hook_run(run, &entry->task, &state);
+	call.stop = stop;
+	return tdo_call_hook(&call, &here);
+}
+
+/* of the first attempt; its error is the attempt's */
+static bool
+start(TdoEntry *entry, const TdoRun *run, TdoOutcome *outcome)
+{
+	TdoCurrentRun here = {0};
+
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->edata = tdo_start_hook(entry, run, &outcome->stop);
+	if (outcome->edata == NULL)
+		return true;
+	tdo_outcome_failed(outcome, &here);
+	return false;
+}
+
 void
 tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome)
 {
 	TdoEntry	own;
 
+	if (unlikely(entry->task.hooks != NULL) && attempt == 1 && !start(entry, run, outcome))
+		return;
 	if (entry->busy == 0)
 	{
 		execute_entry(entry, run, attempt, outcome);
@@ -471,6 +675,9 @@ tdo_execute_reset(void)
 	if (current_run == NULL)
 		return;
 	current_run = NULL;
+	/* (a queued hook has none) */
+	if (entries == NULL)
+		return;
 	hash_seq_init(&seq, entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 		entry->busy = 0;

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "failure.h"
+#include "hook.h"
 #include "rows.h"
 #include "stop.h"
 #include "task.h"
@@ -65,11 +66,35 @@ extern void tdo_entry_make_solo(TdoEntry *entry);
 extern void tdo_execute(TdoEntry *entry, const TdoRun *run, int attempt,
 						TdoOutcome *outcome);
 
+/*
+ * One call of a hook, in a subtransaction and a GUC nest level of its own, as
+ * tdo_execute() calls a task.  error is catch_error's second argument, and
+ * *result what that one gives, in the current context.  NULL: it returned;
+ * else its error, likewise.  stop NULL: it is bounded by hook_timeout; else it is
+ * part of an attempt, and may be asked to stop.
+ */
+typedef struct TdoHookCall
+{
+	const TdoHookFn *fn;
+	Jsonb	   *run;
+	Jsonb	   *error;
+	Jsonb	   *result;
+	TdoStop    *stop;
+} TdoHookCall;
+
+extern ErrorData *tdo_call_hook(TdoHookCall *call, TdoCurrentRun *here);
+
+/* the on_start of a run that begins, if its task has one; NULL as above */
+extern ErrorData *tdo_start_hook(const TdoEntry *entry, const TdoRun *run, TdoStop *stop);
+
 extern TdoCurrentRun *tdo_current_run(void);
 
 /* for durable.c: a run begins that is not one call; NULL: it is over */
-extern void tdo_set_current_run(TdoCurrentRun *here, const TdoEntry *entry, const TdoRun *run,
-								int attempt);
+extern void tdo_set_current_run(TdoCurrentRun *here);
+
+/* what there is to say of a run before it is current */
+extern void tdo_fill_current_run(TdoCurrentRun *here, const TdoEntry *entry, const TdoRun *run,
+								 int attempt);
 
 /* fill in the outcome of a run that raised outcome->edata */
 extern void tdo_outcome_failed(TdoOutcome *outcome, const TdoCurrentRun *here);

@@ -26,6 +26,7 @@
 #include "crash.h"
 #include "executor.h"
 #include "guc.h"
+#include "hook_run.h"
 #include "shmem.h"
 #include "slot.h"
 #include "stop.h"
@@ -51,9 +52,12 @@ note_ended(int code, Datum arg)
 
 	if (slot == NULL || slot->current < 0 || slot->current >= slot->nruns)
 		return;
-	shared = slot->committing && slot->current > 0;
+	shared = slot->committing && slot->current > 0 && slot->decided == TDO_STOP_NONE;
 	index = slot->current;
 	ended.stop = tdo_user_ended();
+	/* its end is decided, though the process was past that */
+	if (slot->decided != TDO_STOP_NONE)
+		ended.stop = slot->decided;
 	/* it had to make way for a statement: that was not the run's doing */
 	if (ended.stop == TDO_STOP_NONE && tdo_database_is_held(database))
 		return;
@@ -64,10 +68,11 @@ note_ended(int code, Datum arg)
 			(void) tdo_transient_count(args.database, &slot->runs[i]);
 		return;
 	}
-	if (shared)
+	if (shared || slot->decided != TDO_STOP_NONE)
 		index = slot->stop_run;
 	ended.database = args.database;
 	ended.run = slot->runs[index];
+	ended.hook = tdo_hooks_called(&ended.run);
 	ended.started = slot->run_started;
 	memcpy(ended.reason, slot->stop_reason, TDO_REASON_LEN);
 	tdo_ended_add(&ended);

@@ -34,6 +34,7 @@ char	   *tdo_databases = NULL;
 char	   *tdo_default_retry = NULL;
 int			tdo_executor_memory = 256 * 1024;
 int			tdo_executors = 2;
+int			tdo_hook_timeout = 30000;
 int			tdo_idle_timeout = 60000;
 int			tdo_max_crashes = 3;
 int			tdo_max_depth = 1000;
@@ -153,6 +154,12 @@ tdo_guc_init(bool preloading)
 							"0 stops running: runs stay queued.",
 							&tdo_executors,
 							2, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("triggerdo.hook_timeout",
+							"Time that a hook of a run's end, or catch_error, may take.",
+							"Past it the hook is cancelled, and after cancel_grace its process ended. 0 means no limit.",
+							&tdo_hook_timeout,
+							30000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("triggerdo.idle_timeout",
 							"Time after which an idle executor ends.",

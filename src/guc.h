@@ -17,6 +17,7 @@ extern char *tdo_databases;		/* "*", or names separated by commas */
 extern char *tdo_default_retry; /* a JSON policy, or empty */
 extern int	tdo_executor_memory;	/* kB */
 extern int	tdo_executors;		/* wanted per (database, role) */
+extern int	tdo_hook_timeout;	/* ms; 0: none */
 extern int	tdo_idle_timeout;	/* ms */
 extern int	tdo_max_crashes;	/* 0: any number */
 extern int	tdo_max_depth;		/* 0: no limit */

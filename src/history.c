@@ -45,6 +45,7 @@
 #include "clock.h"
 #include "guc.h"
 #include "history.h"
+#include "hook.h"
 #include "rows.h"
 #include "store.h"
 #include "txn.h"
@@ -202,6 +203,7 @@ drop_oldest(TimestampTz before)
 		if (!tdo_partition_lock(day, LOCK_TIMEOUT_MS) || tdo_live_in_day(day))
 			continue;
 		tdo_partition_drop(day);
+		tdo_hook_forget_day(day);
 		scanned_day = -1;
 		ereport(LOG,
 				(errmsg("triggerdo drops the history of %s", day_name(day))));
@@ -308,6 +310,7 @@ delete_rows(int day, TimestampTz before)
 		id = tdo_result_id(rel, tuple);
 		CatalogTupleDelete(rel, &tuple->t_self);
 		tdo_run_delete(&id);
+		tdo_hook_forget_run(&id);
 		n++;
 	}
 	table_endscan(scan);
@@ -349,6 +352,7 @@ drop_whole(int day)
 		if (tdo_partition_lock(day, LOCK_TIMEOUT_MS) && !tdo_live_in_day(day))
 		{
 			tdo_partition_drop(day);
+			tdo_hook_forget_day(day);
 			dropped = true;
 		}
 		tdo_sub_commit(&sub);

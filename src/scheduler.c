@@ -39,6 +39,7 @@
 #include "guc.h"
 #include "grant.h"
 #include "history.h"
+#include "hook.h"
 #include "idempotency.h"
 #include "origin.h"
 #include "ready.h"
@@ -415,6 +416,18 @@ may_begin(void)
 	return tdo_origin()->standing == TDO_RUNNING;
 }
 
+/* and their executors are to look for those */
+static List *
+owners_of_hooks(void)
+{
+	List	   *owners = tdo_hook_owners();
+	ListCell   *lc;
+
+	foreach(lc, owners)
+		tdo_pool_look_for_hooks(MyDatabaseId, lfirst_oid(lc));
+	return owners;
+}
+
 /* one look at the tables; gives the milliseconds to sleep, or -1 to leave */
 static long
 look(void)
@@ -485,6 +498,8 @@ look(void)
 		held_pause_ms = Min(held_pause_ms * 2, 1000);
 	}
 	owners = running ? tdo_ready_owners() : NIL;
+	if (running)
+		owners = list_concat_unique_oid(owners, owners_of_hooks());
 	foreach(lc, owners)
 	{
 		if (look_after_owner(lfirst_oid(lc), &sleep_ms))

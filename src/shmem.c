@@ -85,6 +85,7 @@ shmem_startup(void)
 			tdo_shared->slots[i].current = -1;
 			pg_atomic_init_u64(&tdo_shared->slots[i].low_key, 0);
 			pg_atomic_init_u64(&tdo_shared->slots[i].control, 0);
+			pg_atomic_init_u32(&tdo_shared->slots[i].hooks, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);

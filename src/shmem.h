@@ -71,6 +71,14 @@ typedef enum TdoSlotState
 	TDO_SLOT_LEAVING			/* looks for work a last time, then ends */
 } TdoSlotState;
 
+/* what a run is asked to stop for */
+typedef enum TdoStop
+{
+	TDO_STOP_NONE = 0,
+	TDO_STOP_CANCEL,			/* cancel_run() */
+	TDO_STOP_TIMEOUT			/* its max_duration is over */
+} TdoStop;
+
 /*
  * One executor.  database, role, generation and the step from or to FREE
  * change under the lock; state between IDLE, BUSY and LEAVING is its owner's
@@ -90,6 +98,8 @@ typedef struct TdoSlot
 	pg_atomic_uint64 low_key;	/* lowest order key queued since its last
 								 * claim, int64 */
 
+	pg_atomic_uint32 hooks;		/* a queued hook may wait for this role */
+
 	pg_atomic_uint64 control;	/* stop.c: is user code running, and what is
 								 * asked of it */
 
@@ -104,16 +114,13 @@ typedef struct TdoSlot
 	int64		stop_us;		/* monotonic: the last step to stop it */
 	int			stop_run;		/* index of the run that is to stop */
 	char		stop_reason[TDO_REASON_LEN];
+	TdoStop		decided;		/* why the run stop_run ends, while that is
+								 * not committed */
+	bool		has_hook;		/* a queued one, between its count and its end */
+	char		hook_kind;
+	pg_uuid_t	hook_run;
 	pg_uuid_t	runs[TDO_MAX_BATCH];
 } TdoSlot;
-
-/* what a run is asked to stop for */
-typedef enum TdoStop
-{
-	TDO_STOP_NONE = 0,
-	TDO_STOP_CANCEL,			/* cancel_run() */
-	TDO_STOP_TIMEOUT			/* its max_duration is over */
-} TdoStop;
 
 /* a run in whose middle its executor ended */
 typedef struct TdoEnded
@@ -122,6 +129,7 @@ typedef struct TdoEnded
 	pg_uuid_t	run;
 	TimestampTz started;
 	TdoStop		stop;			/* not NONE: that is why */
+	bool		hook;			/* in a hook of its end: no crash of the run's */
 	char		reason[TDO_REASON_LEN];
 } TdoEnded;
 

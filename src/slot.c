@@ -47,6 +47,9 @@ tdo_slot_reserve(Oid database, Oid role, uint32 *generation)
 		slot->batch_started_us = 0;
 		slot->deadline_us = 0;
 		slot->committing = false;
+		slot->decided = TDO_STOP_NONE;
+		slot->has_hook = false;
+		pg_atomic_write_u32(&slot->hooks, 1);
 		pg_atomic_write_u64(&slot->control, 0);
 		slot->state = TDO_SLOT_STARTING;
 		*generation = slot->generation;
@@ -126,6 +129,7 @@ tdo_slot_release(int index, uint32 generation)
 		slot->pid = 0;
 		slot->nruns = 0;
 		slot->current = -1;
+		slot->has_hook = false;
 	}
 	LWLockRelease(tdo_shared->lock);
 }
@@ -177,6 +181,7 @@ tdo_slot_set_batch(TdoSlot *slot, int nruns, const pg_uuid_t *runs)
 	slot->nruns = nruns;
 	slot->current = -1;
 	slot->committing = false;
+	slot->decided = TDO_STOP_NONE;
 	slot->deadline_us = 0;
 	slot->batch_started_us = nruns > 0 ? tdo_monotonic_us() : 0;
 	if (nruns > 0)
@@ -206,6 +211,44 @@ tdo_slot_set_committing(TdoSlot *slot, int64 deadline_us)
 	SpinLockRelease(&slot->mutex);
 	/* the deferred triggers may be any run's */
 	tdo_hand_set_current(0, slot->current, slot->run_started);
+}
+
+void
+tdo_slot_set_decided(TdoSlot *slot, TdoStop stop, int run, const char *reason)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->decided = stop;
+	slot->stop_run = run;
+	strlcpy(slot->stop_reason, reason, TDO_REASON_LEN);
+	SpinLockRelease(&slot->mutex);
+}
+
+void
+tdo_slot_set_hook(TdoSlot *slot, const pg_uuid_t *run, char kind)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->has_hook = run != NULL;
+	slot->hook_kind = kind;
+	if (run)
+		slot->hook_run = *run;
+	SpinLockRelease(&slot->mutex);
+}
+
+bool
+tdo_slot_has_hook(const pg_uuid_t *run, char kind)
+{
+	bool		found = false;
+
+	for (int i = 0; i < tdo_shared->nslots && !found; i++)
+	{
+		TdoSlot    *slot = &tdo_shared->slots[i];
+
+		SpinLockAcquire(&slot->mutex);
+		found = slot->has_hook && slot->database == MyDatabaseId && slot->hook_kind == kind &&
+			memcmp(&slot->hook_run, run, sizeof(pg_uuid_t)) == 0;
+		SpinLockRelease(&slot->mutex);
+	}
+	return found;
 }
 
 TdoInHand
@@ -294,5 +337,18 @@ tdo_pool_count(Oid database, Oid role, int wake, int64 low_key, int64 stuck_us,
 			case TDO_SLOT_LEAVING:
 				break;
 		}
+	}
+}
+
+/* (after commit, too: see tdo_pool_count) */
+void
+tdo_pool_look_for_hooks(Oid database, Oid role)
+{
+	for (int i = 0; i < tdo_shared->nslots; i++)
+	{
+		TdoSlot    *slot = &tdo_shared->slots[i];
+
+		if (slot->database == database && slot->role == role)
+			pg_atomic_write_u32(&slot->hooks, 1);
 	}
 }

@@ -35,6 +35,15 @@ extern void tdo_slot_set_current(TdoSlot *slot, int current, TimestampTz started
 								 int64 deadline_us);	/* monotonic; 0: none */
 extern void tdo_slot_set_committing(TdoSlot *slot, int64 deadline_us);
 
+/* the end of a run that is in hand is decided, whatever becomes of the process; NONE: committed */
+extern void tdo_slot_set_decided(TdoSlot *slot, TdoStop stop, int run, const char *reason);
+
+/* the queued hook in hand; run NULL: none */
+extern void tdo_slot_set_hook(TdoSlot *slot, const pg_uuid_t *run, char kind);
+
+/* is that hook of a run of this database in some executor's hand? */
+extern bool tdo_slot_has_hook(const pg_uuid_t *run, char kind);
+
 typedef enum TdoInHand
 {
 	TDO_NOT_IN_HAND,
@@ -61,6 +70,9 @@ typedef struct TdoPoolCount
 
 extern void tdo_pool_count(Oid database, Oid role, int wake, int64 low_key,
 						   int64 stuck_us, TdoPoolCount *count);
+
+/* all executors of a pool: a hook is queued */
+extern void tdo_pool_look_for_hooks(Oid database, Oid role);
 
 /* an order key below which its executor need not have looked: it will */
 extern void tdo_slot_lower_key(TdoSlot *slot, int64 low_key);

@@ -39,6 +39,7 @@
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/timeout.h"
 
 #include "clock.h"
 #include "guc.h"
@@ -57,6 +58,9 @@ static TdoCommits commits = TDO_COMMITS_NONE;
 static bool refused = false;	/* a commit was */
 static TdoStop noted = TDO_STOP_NONE;	/* learnt at a commit */
 static TdoStop last_stop = TDO_STOP_NONE;	/* of the last turn */
+static TimeoutId hook_timer;
+static volatile bool hook_runs = false;
+static volatile int hook_overdue = 0;	/* how often its time was over */
 
 /* --------------------------------------------------------- the executor's side */
 
@@ -85,6 +89,44 @@ allow_cancel(bool allow)
 	QueryCancelHoldoffCount = allow ? 0 : 1;
 }
 
+/* in a signal handler: first the code is cancelled, and if that does not do it the process ended */
+static void
+hook_time_is_over(void)
+{
+	if (!hook_runs)
+		return;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	if (hook_overdue++ > 0)
+		ProcDiePending = true;
+	SetLatch(MyLatch);
+	enable_timeout_after(hook_timer, Max(tdo_cancel_grace, 1));
+}
+
+void
+tdo_hook_enter(void)
+{
+	if (my_slot == NULL)
+		return;
+	hook_overdue = 0;
+	hook_runs = true;
+	allow_cancel(true);
+	if (tdo_hook_timeout > 0)
+		enable_timeout_after(hook_timer, tdo_hook_timeout);
+}
+
+bool
+tdo_hook_leave(void)
+{
+	if (!hook_runs)
+		return false;
+	hook_runs = false;
+	if (get_timeout_active(hook_timer))
+		disable_timeout(hook_timer, false);
+	allow_cancel(false);
+	return hook_overdue > 0;
+}
+
 /*
  * The last moment of user code in a transaction: deferred triggers have fired.
  * From here on nothing may be stopped (a wait for a synchronous standby would be
@@ -94,14 +136,17 @@ allow_cancel(bool allow)
 static void
 before_commit(void)
 {
+	bool		overdue;
+
 	if (commits == TDO_COMMITS_REFUSED)
 	{
 		refused = true;
 		tdo_user_check_refused();
 	}
+	overdue = tdo_hook_leave();
 	noted = tdo_user_leave();
 
-	if (noted != TDO_STOP_NONE && commits != TDO_COMMITS_SOLID)
+	if (overdue || (noted != TDO_STOP_NONE && commits != TDO_COMMITS_SOLID))
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement due to user request")));
@@ -152,6 +197,7 @@ tdo_stop_init(TdoSlot *slot)
 {
 	my_slot = slot;
 	pqsignal(SIGUSR2, handle_stop);
+	hook_timer = RegisterTimeout(USER_TIMEOUT, hook_time_is_over);
 	RegisterXactCallback(xact_callback, NULL);
 	allow_cancel(false);
 }
@@ -178,6 +224,7 @@ tdo_user_leave(void)
 
 	if (my_slot == NULL)
 		return TDO_STOP_NONE;
+	(void) tdo_hook_leave();
 	noted = TDO_STOP_NONE;
 	control = pg_atomic_read_u64(&my_slot->control) & ~(CONTROL_FENCE - 1);
 	control = pg_atomic_exchange_u64(&my_slot->control, control);

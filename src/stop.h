@@ -25,6 +25,13 @@ extern bool tdo_user_code_runs(void);
 /* the same, of a process that ends, perhaps before it could write what it had been asked for */
 extern TdoStop tdo_user_ended(void);
 
+/*
+ * A hook of a run that has come to its end, in its place: not to be stopped by
+ * what stops a run, but after hook_timeout.  leave: was its time over?
+ */
+extern void tdo_hook_enter(void);
+extern bool tdo_hook_leave(void);
+
 /* what a commit means while user code runs */
 typedef enum TdoCommits
 {

@@ -93,7 +93,7 @@ invalidate_relation(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == objects.task || relid == objects.live ||
 		relid == objects.timer || relid == objects.role || relid == objects.change ||
-		relid == objects.idempotency)
+		relid == objects.idempotency || relid == objects.hook)
 	{
 		objects_valid = false;
 		object_changes++;
@@ -215,6 +215,9 @@ find_relations(TdoObjects *o)
 	o->idempotency = our_relation(o, "idempotency");
 	o->idempotency_pkey = our_relation(o, "idempotency_pkey");
 	o->idempotency_expires = our_relation(o, "idempotency_expires");
+	o->hook = our_relation(o, "hook");
+	o->hook_pkey = our_relation(o, "hook_pkey");
+	o->hook_queue = our_relation(o, "hook_queue");
 }
 
 const TdoObjects *
@@ -240,7 +243,8 @@ tdo_objects_if_any(void)
 		 * where no invalidation says that it is.
 		 */
 		if (!OidIsValid(o.timer_due) || !OidIsValid(o.admin) ||
-			!OidIsValid(o.change_pkey) || !OidIsValid(o.idempotency_expires))
+			!OidIsValid(o.change_pkey) || !OidIsValid(o.idempotency_expires) ||
+			!OidIsValid(o.hook_queue))
 		{
 			o.extension = InvalidOid;
 			whole = false;
@@ -639,6 +643,7 @@ tdo_lock_tables(void)
 	LockRelationOid(o.timer, AccessExclusiveLock);
 	lock_family(TDO_RESULT);
 	lock_family(TDO_ATTEMPT);
+	LockRelationOid(o.hook, AccessExclusiveLock);
 }
 
 bool

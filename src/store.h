@@ -48,6 +48,9 @@ typedef struct TdoObjects
 	Oid			idempotency;
 	Oid			idempotency_pkey;
 	Oid			idempotency_expires;
+	Oid			hook;
+	Oid			hook_pkey;
+	Oid			hook_queue;
 } TdoObjects;
 
 /*

@@ -395,9 +395,9 @@ complain_of(Oid fn, const char *run)
 							  ((Form_pg_proc) GETSTRUCT(tuple))->pronargs));
 }
 
-/* the argument list of a name like app.f(jsonb), or NULL; quotes may hide a parenthesis */
-static const char *
-find_arguments(const char *run)
+/* (quotes may hide a parenthesis) */
+const char *
+tdo_task_find_arguments(const char *run)
 {
 	bool		quoted = false;
 
@@ -475,7 +475,7 @@ split_name(const char *name, const char *run)
 static Oid
 parse_function(const char *run, int *nargs)
 {
-	const char *list = find_arguments(run);
+	const char *list = tdo_task_find_arguments(run);
 	FuncCandidateList candidates;
 	Oid			fn;
 

@@ -123,33 +123,19 @@ tdo_keep(const TdoRun *run, const TdoTask *task)
 	return run->keep_result || task == NULL ? TDO_KEEP_ALL : task->keep;
 }
 
+/* the run's task; an id that was dropped and defined anew by another role is another one */
+static bool
+task_of(const TdoRun *run, TdoTask *task)
+{
+	return tdo_task_get(run->task, task) && task->owner == run->owner;
+}
+
 char
 tdo_keep_by_id(const TdoRun *run)
 {
 	TdoTask		task;
 
-	/* an id that was dropped and defined anew by another role is another task */
-	if (!tdo_task_get(run->task, &task) || task.owner != run->owner)
-		return tdo_keep(run, NULL);
-	return tdo_keep(run, &task);
-}
-
-/* the row of a final run */
-static void
-write_result(const TdoLive *live, char status, TimestampTz started_at,
-			 Jsonb *output, Jsonb *error)
-{
-	TdoResult	result = {0};
-
-	result.run_id = live->run_id;
-	result.queued_at = live->state == TDO_LIVE_DELAYED ? 0 : live->order_key;
-	result.started_at = started_at;
-	result.finished_at = tdo_now();
-	result.attempt = live->attempt + (started_at != 0 ? 1 : 0);
-	result.status = status;
-	result.output = output;
-	result.error = error;
-	tdo_result_insert(&result);
+	return tdo_keep(run, task_of(run, &task) ? &task : NULL);
 }
 
 /*
@@ -165,21 +151,60 @@ free_key(const pg_uuid_t *id)
 	return !tdo_run_key(id, &task, &key) || tdo_idempotency_free(task, key, id);
 }
 
-void
-tdo_finish(const TdoLive *live, char keep, char status, TimestampTz started_at,
-		   Jsonb *output, Jsonb *error)
+/* may it have begun before, and have done its on_start in a transaction of its own? */
+static bool
+may_begin_again(const TdoTask *task)
 {
+	return task == NULL || task->kind != TDO_KIND_FUNCTION;
+}
+
+void
+tdo_finish(const TdoLive *live, const TdoRun *run, const TdoTask *task, char status,
+		   TimestampTz started_at, Jsonb *output, Jsonb *error, TdoDue *due)
+{
+	char		keep = run ? tdo_keep(run, task) : TDO_KEEP_ALL;
+	TdoResult	result = {0};
+	TdoDue		queued;
+
+	result.run_id = live->run_id;
+	result.queued_at = live->state == TDO_LIVE_DELAYED ? 0 : live->order_key;
+	result.started_at = started_at;
+	result.finished_at = tdo_now();
+	result.attempt = live->attempt + (started_at != 0 ? 1 : 0);
+	result.status = status;
+	result.output = output;
+	result.error = error;
+
 	if (tdo_frees_key(status) && !free_key(&live->run_id))
 		keep = TDO_KEEP_ALL;
+	tdo_hooks_due(run, task, &result, due ? due : &queued);
 	if (keep == TDO_KEEP_NONE || (keep == TDO_KEEP_FAILED && status == TDO_COMPLETED))
+	{
 		tdo_run_delete(&live->run_id);
+		/* (of an on_start from the queue) */
+		if (live->attempt > 0)
+			tdo_hook_forget_run(&live->run_id);
+	}
 	else
-		write_result(live, status, started_at, output, error);
+		tdo_result_insert(&result);
+	if (due == NULL)
+		tdo_hooks_queue(run, result.attempt, &queued);
+	if (may_begin_again(task))
+		tdo_hook_forget_started(&live->run_id);
 	tdo_live_delete(live);
 	if (live->state == TDO_LIVE_DELAYED)
 		tdo_timer_delete(&live->run_id);
 	tdo_wake_finished(&live->run_id);
 	CommandCounterIncrement();
+}
+
+void
+tdo_finish_unstarted(const TdoLive *live, const TdoRun *run, char status, Jsonb *error)
+{
+	TdoTask		task;
+	bool		found = task_of(run, &task);
+
+	tdo_finish(live, run, found ? &task : NULL, status, 0, NULL, error, NULL);
 }
 
 /* when the next attempt is due, or 0 when there is none */
@@ -214,9 +239,11 @@ tdo_fail(const TdoLive *live, const TdoFailed *f)
 
 	if (retry_at == 0)
 	{
-		tdo_finish(live, tdo_keep(f->run, f->task), TDO_FAILED, f->started_at, NULL, error);
+		tdo_finish(live, f->run, f->task, TDO_FAILED, f->started_at, NULL, error, f->due);
 		return;
 	}
+	if (may_begin_again(f->task))
+		tdo_hook_forget_started(&live->run_id);
 	attempt.run_id = live->run_id;
 	attempt.attempt = live->attempt + 1;
 	attempt.started_at = f->started_at;
@@ -254,23 +281,25 @@ tdo_max_duration(const TdoRun *run, const TdoTask *task)
 
 void
 tdo_stopped(const TdoLive *live, const TdoRun *run, const TdoTask *task,
-			TdoStop stop, const char *reason, TimestampTz started_at)
+			TdoStop stop, const char *reason, TimestampTz started_at, TdoDue *due)
 {
 	TdoFailure *failure = stop == TDO_STOP_CANCEL ? tdo_failure_canceled(reason)
 	: tdo_failure_timed_out(tdo_max_duration(run, task));
 
-	tdo_finish(live, tdo_keep(run, task),
-			   stop == TDO_STOP_CANCEL ? TDO_CANCELED : TDO_TIMED_OUT, started_at, NULL, tdo_failure_to_jsonb(failure));
+	tdo_finish(live, run, task, stop == TDO_STOP_CANCEL ? TDO_CANCELED : TDO_TIMED_OUT,
+			   started_at, NULL, tdo_failure_to_jsonb(failure), due);
 }
 
 static void
 crashed(const TdoLive *live, TimestampTz started_at, const char *message)
 {
 	TdoRun		run;
+	TdoTask		task;
 	bool		found = tdo_run_get(&live->run_id, &run);
+	bool		has_task = found && task_of(&run, &task);
 
-	tdo_finish(live, found ? tdo_keep_by_id(&run) : TDO_KEEP_ALL, TDO_CRASHED, started_at, NULL,
-			   tdo_failure_to_jsonb(tdo_failure_crashed(message)));
+	tdo_finish(live, found ? &run : NULL, has_task ? &task : NULL, TDO_CRASHED, started_at, NULL,
+			   tdo_failure_to_jsonb(tdo_failure_crashed(message)), NULL);
 }
 
 static bool
@@ -327,36 +356,25 @@ tdo_later(const pg_uuid_t *id, int64 delay_us)
 		delay_until(&live, tdo_now() + delay_us);
 }
 
-/* the run and its task, of whom the task may be gone */
-static bool
-get_run_and_task(const pg_uuid_t *id, TdoRun *run, TdoTask *task, bool *has_task)
-{
-	if (!tdo_run_get(id, run))
-		return false;
-	*has_task = tdo_task_get(run->task, task) && task->owner == run->owner;
-	return true;
-}
-
 bool
 tdo_executor_ended(const TdoEnded *ended)
 {
 	TdoLive		live;
 	TdoRun		run;
 	TdoTask		task;
-	bool		has_task;
 	TdoLock		lock = lock_ended(&ended->run, &live);
 
 	if (lock != TDO_LOCKED)
 		return lock == TDO_LOCK_GONE;
 	if (ended->stop != TDO_STOP_NONE)
 	{
-		if (get_run_and_task(&ended->run, &run, &task, &has_task))
-			tdo_stopped(&live, &run, has_task ? &task : NULL, ended->stop,
-						ended->reason, ended->started);
+		if (tdo_run_get(&ended->run, &run))
+			tdo_stopped(&live, &run, task_of(&run, &task) ? &task : NULL, ended->stop,
+						ended->reason, ended->started, NULL);
 		return true;
 	}
 	live.crashes = Min(live.crashes + 1, PG_INT16_MAX);
-	if (too_many_crashes(&live))
+	if (too_many_crashes(&live) && !ended->hook)
 		crashed(&live, ended->started,
 				psprintf("The process that executed the run ended %d times in its middle.", live.crashes));
 	else if (live.crashes == 1)

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "failure.h"
+#include "hook.h"
 #include "rows.h"
 #include "shmem.h"
 #include "task.h"
@@ -52,9 +53,17 @@ extern pg_uuid_t tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached);
 extern char tdo_keep(const TdoRun *run, const TdoTask *task);
 extern char tdo_keep_by_id(const TdoRun *run);
 
-/* QUEUED, DELAYED or in hand -> final; the live row is locked by this transaction */
-extern void tdo_finish(const TdoLive *live, char keep, char status,
-					   TimestampTz started_at, Jsonb *output, Jsonb *error);
+/*
+ * QUEUED, DELAYED or in hand -> final; the live row is locked by this
+ * transaction.  run and task may be NULL: gone.  The hooks that it calls for are
+ * put into *due, for a caller that calls them in this transaction; due NULL: they
+ * are queued.
+ */
+extern void tdo_finish(const TdoLive *live, const TdoRun *run, const TdoTask *task, char status,
+					   TimestampTz started_at, Jsonb *output, Jsonb *error, TdoDue *due);
+
+/* the same, of a run that has not begun, by those who have not got its task */
+extern void tdo_finish_unstarted(const TdoLive *live, const TdoRun *run, char status, Jsonb *error);
 
 /* how an attempt that failed goes on */
 typedef struct TdoFailed
@@ -65,6 +74,7 @@ typedef struct TdoFailed
 	TimestampTz started_at;
 	TimestampTz retry_at;		/* 0: by the policy (retry_run_at names it) */
 	bool		for_good;		/* abort_run */
+	TdoDue	   *due;			/* as tdo_finish's */
 } TdoFailed;
 
 /* in hand -> FAILED, or DELAYED/QUEUED for the next attempt; the live row is locked */
@@ -72,7 +82,7 @@ extern void tdo_fail(const TdoLive *live, const TdoFailed *f);
 
 /* in hand -> CANCELED, TIMED_OUT; the live row is locked */
 extern void tdo_stopped(const TdoLive *live, const TdoRun *run, const TdoTask *task,
-						TdoStop stop, const char *reason, TimestampTz started_at);
+						TdoStop stop, const char *reason, TimestampTz started_at, TdoDue *due);
 
 /* how long an attempt may take, in microseconds; 0: as long as it likes. The task may be NULL. */
 extern int64 tdo_max_duration(const TdoRun *run, const TdoTask *task);

@@ -30,6 +30,7 @@
 typedef enum WakeKind
 {
 	WAKE_QUEUED,
+	WAKE_HOOK,
 	WAKE_TIMER,
 	WAKE_FINISHED,
 	WAKE_LAUNCHER
@@ -39,7 +40,7 @@ typedef struct WakeRequest
 {
 	WakeKind	kind;
 	SubTransactionId subid;
-	Oid			owner;			/* WAKE_QUEUED */
+	Oid			owner;			/* WAKE_QUEUED, WAKE_HOOK */
 	int			count;			/* WAKE_QUEUED; 0: summed up in another */
 	int64		low_key;		/* WAKE_QUEUED: the lowest order key */
 	int			bucket;			/* WAKE_FINISHED */
@@ -95,6 +96,12 @@ void
 tdo_wake_queued(Oid owner, int64 order_key)
 {
 	add_request(WAKE_QUEUED, owner, order_key, 0);
+}
+
+void
+tdo_wake_hook(Oid owner)
+{
+	add_request(WAKE_HOOK, owner, PG_INT64_MAX, 0);
 }
 
 void
@@ -209,6 +216,12 @@ send_request(const WakeRequest *r)
 				!tdo_pool_is_backing_off(MyDatabaseId, r->owner))
 				wake_scheduler(true);
 			break;
+		case WAKE_HOOK:
+			tdo_pool_look_for_hooks(MyDatabaseId, r->owner);
+			tdo_pool_count(MyDatabaseId, r->owner, 1, PG_INT64_MAX, 0, &count);
+			if (count.woken == 0 && !executors_are_off())
+				wake_scheduler(true);
+			break;
 		case WAKE_TIMER:
 			wake_scheduler(false);
 			break;
@@ -267,6 +280,7 @@ send_all(void)
 			if (slot->database != MyDatabaseId)
 				continue;
 			tdo_slot_lower_key(slot, PG_INT64_MIN);
+			pg_atomic_write_u32(&slot->hooks, 1);
 			if (slot->state == TDO_SLOT_IDLE && latch)
 				SetLatch(latch);
 		}

@@ -19,6 +19,9 @@ extern void tdo_wake_init(void);	/* once per process, from _PG_init */
 /* a run of this owner, with this order key, became queued */
 extern void tdo_wake_queued(Oid owner, int64 order_key);
 
+/* a hook of a run of this owner was queued, or the next one may be called */
+extern void tdo_wake_hook(Oid owner);
+
 /* a timer was set: the scheduler must look at its clock again */
 extern void tdo_wake_timer(void);
 

@@ -112,7 +112,7 @@ dump_to('data-only', '-a');
 my ($list) = run_command([ 'pg_restore', '-l', "$dir/full" ]);
 my @data = sort grep { !/^(run|result|attempt)_\d{8}$/ } $list =~ /TABLE DATA _triggerdo (\w+)/g;
 is("@data",
-	'admin change grant idempotency live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
+	'admin change grant hook idempotency live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
 my ($text) = run_command([ 'pg_restore', '-f', '-', "$dir/full" ]);
 my $system = $from->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
 unlike($text, qr/$system|_triggerdo\.origin/, 'F43: nothing in a dump tells of the server it is from');

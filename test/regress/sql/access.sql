@@ -76,6 +76,7 @@ INSERT INTO test.access (name, about, statement, expected) VALUES
     ('runs', '', $$SELECT count(*) FROM triggerdo.runs WHERE task LIKE 'a-%'$$,                         '5 5 5 1 4 0 0 0 42501'),
     ('attempts', '', $$SELECT count(*) FROM triggerdo.attempts WHERE task LIKE 'a-%'$$,                 '1 1 1 0 1 0 0 0 42501'),
     ('changes', '', $$SELECT count(*) FROM triggerdo.changes WHERE task LIKE 'a-%'$$,                   '1 1 1 0 0 0 0 0 42501'),
+    ('hooks', '', $$SELECT count(*) FROM triggerdo.hooks WHERE task LIKE 'a-%'$$,                       '1 1 1 0 1 0 0 0 42501'),
     ('grants', '', $$SELECT count(*) FROM triggerdo.grants WHERE task LIKE 'a-%'$$,                     '4 4 4 1 1 1 1 0 42501'),
     ('stats', 'runs that wait', $$SELECT coalesce(sum(queued), 0) FROM triggerdo.stats WHERE task LIKE 'a-%'$$, '3 3 3 1 2 0 0 0 42501'),
     ('workers', 'executors', $$SELECT count(*) FROM triggerdo.workers WHERE kind = 'executor' AND state = 'busy'$$, '1 1 1 0 1 0 0 0 42501'),
@@ -92,7 +93,8 @@ SELECT name FROM test.access WHERE name NOT IN (SELECT proname FROM pg_proc WHER
 SET ROLE a_owner;
 CREATE TABLE a_owner.go (x int); CREATE TABLE a_owner.followed (x int);
 CREATE FUNCTION a_owner.work(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN WHILE payload ? 'wait' AND NOT EXISTS (SELECT FROM a_owner.go) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN payload; END $$;
-SELECT triggerdo.define_task('a-task', 'a_owner.work'), triggerdo.define_task('a-own', 'a_owner.work');
+CREATE FUNCTION a_owner.fails(run jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'failed'; END $$;
+SELECT triggerdo.define_task('a-task', 'a_owner.work', on_success => 'a_owner.fails'), triggerdo.define_task('a-own', 'a_owner.work');
 SELECT triggerdo.grant_task('a-task', r::name, p) FROM (VALUES ('a_trigger', 'trigger'), ('a_read', 'read'), ('a_work', 'work'), ('a_manage', 'manage')) x(r, p);
 SELECT triggerdo.on_change('a_owner.followed', 'a-task');
 SELECT triggerdo.trigger_task('a-task', '{"wait":1}') AS hand \gset

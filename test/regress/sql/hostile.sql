@@ -138,6 +138,7 @@ INSERT INTO test.calls (function, statement) VALUES
     ('attempts', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.attempts v$$),
     ('grants', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.grants v$$),
     ('stats', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.stats v$$),
+    ('hooks', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.hooks v$$),
     ('workers', $$SELECT pg_catalog.count(v.*) OPERATOR(pg_catalog.>) 0 AS rows FROM triggerdo.workers v$$);
 INSERT INTO test.calls (function, statement) VALUES
     ('trigger_task', $$SELECT pg_catalog.count(triggerdo.trigger_task('h-quick', '{"a":[1,{"b":2}]}', tags => '{t}', metadata => '{"m":1}', max_attempts => 2))$$),

@@ -123,8 +123,7 @@ SELECT test.error($$SELECT triggerdo.define_task('refused')$$);
 SELECT test.error($$SELECT triggerdo.drop_task(NULL)$$);
 SELECT a AS argument, test.error(format($$SELECT triggerdo.define_task('refused', 'app.plain', %s)$$, a)) AS error
   FROM unnest(ARRAY[$$command => 'VACUUM'$$, $$url => 'http://localhost'$$, $$queue => 'q'$$, $$max_duration => '0'$$, $$max_duration => '-1 s'$$,
-                    $$ttl => '1 s'$$, $$payload_schema => '[]'$$, $$on_start => 'app.h'$$, $$on_success => 'app.h'$$,
-                    $$on_failure => 'app.h'$$, $$on_complete => 'app.h'$$, $$on_cancel => 'app.h'$$, $$catch_error => 'app.h'$$,
+                    $$ttl => '1 s'$$, $$payload_schema => '[]'$$, $$on_start => 'app.h'$$,
                     $$options => '{"keep":"some"}'$$, $$options => '{"synchronousCommit":true}'$$, $$options => '{"metadata":{}}'$$,
                     $$options => '{"ownCommits":true}'$$, $$options => '{"isolate":"yes"}'$$, $$options => '{"isolated":true}'$$,
                     $$options => '[]'$$, $$options => '1'$$, $$retry => '{"maxAttempts":0}'$$, $$retry => '{"attempts":3}'$$,
