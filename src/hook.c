@@ -68,26 +68,6 @@ tdo_hook_function_name(const TdoHookFn *fn)
 	return quote_qualified_identifier(NameStr(fn->schema), NameStr(fn->name));
 }
 
-/* by name and argument types; InvalidOid when there is none */
-static Oid
-find_function(const char *signature)
-{
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum		d;
-
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(signature);
-	fcinfo->args[0].isnull = false;
-	d = to_regprocedure(fcinfo);
-	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(d);
-}
-
-static const char *
-arguments(int nargs)
-{
-	return nargs == 2 ? "(pg_catalog.jsonb,pg_catalog.jsonb)" : "(pg_catalog.jsonb)";
-}
-
 /* shapes that SELECT f(...) would call, but not as a hook */
 static void
 check_shape(HeapTuple tuple, const char *name, int nargs)
@@ -168,7 +148,7 @@ tdo_hook_resolve(const TdoHookFn *fn, Oid role)
 
 	/* (of a schema that is not there it would say so, without a hint) */
 	if (OidIsValid(get_namespace_oid(NameStr(fn->schema), true)))
-		oid = find_function(psprintf("%s%s", name, arguments(fn->nargs)));
+		oid = tdo_task_find_function(name, fn->nargs);
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
@@ -194,8 +174,7 @@ tdo_hooks_define(char *const *names, Oid owner)
 
 		if (names[i] == NULL)
 			continue;
-		oid = find_function(tdo_task_find_arguments(names[i]) ? names[i] :
-							psprintf("%s%s", names[i], arguments(fn.nargs)));
+		oid = tdo_task_find_function(names[i], fn.nargs);
 		if (!OidIsValid(oid))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_FUNCTION),

@@ -395,9 +395,9 @@ complain_of(Oid fn, const char *run)
 							  ((Form_pg_proc) GETSTRUCT(tuple))->pronargs));
 }
 
-/* (quotes may hide a parenthesis) */
-const char *
-tdo_task_find_arguments(const char *run)
+/* the argument list of a name like app.f(jsonb), or NULL; quotes may hide a parenthesis */
+static const char *
+find_arguments(const char *run)
 {
 	bool		quoted = false;
 
@@ -420,9 +420,9 @@ bad_name(const char *run)
 			 errhint("Write it as app.send_email, or app.send_email(jsonb). " SHAPE_HINT)));
 }
 
-/* how many arguments "(...)" asks for */
+/* how many arguments "(...)" asks for; -1: that is no list of a task's or a hook's */
 static int
-count_arguments(const char *list, const char *run)
+count_arguments(const char *list)
 {
 	static const struct
 	{
@@ -430,6 +430,7 @@ count_arguments(const char *list, const char *run)
 		int			nargs;
 	}			known[] = {
 		{"()", 0}, {"(jsonb)", 1}, {"(pg_catalog.jsonb)", 1}, {"(payload jsonb)", 1},
+		{"(run jsonb)", 1}, {"(run jsonb,error jsonb)", 2},
 		{"(jsonb,jsonb)", 2}, {"(jsonb,inout jsonb)", 2},
 		{"(payload jsonb,inout result jsonb)", 2}
 	};
@@ -449,12 +450,12 @@ count_arguments(const char *list, const char *run)
 		if (strcmp(squeezed, known[i].list) == 0)
 			return known[i].nargs;
 	}
-	bad_name(run);
-	return 0;					/* keep compiler quiet */
+	return -1;
 }
 
+/* NIL: that is no name */
 static List *
-split_name(const char *name, const char *run)
+split_name(const char *name)
 {
 	List	   *parts;
 	List	   *names = NIL;
@@ -462,10 +463,36 @@ split_name(const char *name, const char *run)
 
 	if (!SplitIdentifierString(pstrdup(name), '.', &parts) ||
 		list_length(parts) < 1 || list_length(parts) > 2)
-		bad_name(run);
+		return NIL;
 	foreach(lc, parts)
 		names = lappend(names, makeString(lfirst(lc)));
 	return names;
+}
+
+/*
+ * A name as users write it, alone or with an argument list: what it is split
+ * into, and how many arguments the list has (*nargs stays without one).
+ * False: it is not written so.
+ */
+static bool
+read_name(const char *name, List **names, int *nargs)
+{
+	const char *list = find_arguments(name);
+
+	if (list != NULL)
+		*nargs = count_arguments(list);
+	*names = split_name(list ? pnstrdup(name, list - name) : name);
+	return *names != NIL && (list == NULL || *nargs >= 0);
+}
+
+Oid
+tdo_task_find_function(const char *name, int nargs)
+{
+	List	   *names;
+
+	if (!read_name(name, &names, &nargs))
+		return InvalidOid;
+	return exact_candidate(candidates_of(names), nargs);
 }
 
 /*
@@ -475,21 +502,19 @@ split_name(const char *name, const char *run)
 static Oid
 parse_function(const char *run, int *nargs)
 {
-	const char *list = tdo_task_find_arguments(run);
+	static const int order[] = {1, 2, 0};
+	List	   *names;
 	FuncCandidateList candidates;
 	Oid			fn;
 
-	if (list != NULL)
-	{
-		*nargs = count_arguments(list, run);
-		candidates = candidates_of(split_name(pnstrdup(run, list - run), run));
+	*nargs = -1;
+	if (!read_name(run, &names, nargs))
+		bad_name(run);
+	candidates = candidates_of(names);
+	if (*nargs >= 0)
 		fn = exact_candidate(candidates, *nargs);
-	}
 	else
 	{
-		static const int order[] = {1, 2, 0};
-
-		candidates = candidates_of(split_name(run, run));
 		fn = InvalidOid;
 		for (int i = 0; !OidIsValid(fn) && i < lengthof(order); i++)
 		{

@@ -70,8 +70,12 @@ extern void tdo_task_lock_definitions(void);
 /* 'app.f' or 'app.f(jsonb)' to the task's run_* fields, with the caller's search_path; ERROR with a hint */
 extern void tdo_task_set_function(TdoTask *task, const char *run);
 
-/* the argument list of a name like app.f(jsonb), or NULL */
-extern const char *tdo_task_find_arguments(const char *run);
+/*
+ * A routine by its name, found through search_path, with exactly so many
+ * arguments of type jsonb, or as many as the list behind its name has.
+ * InvalidOid: there is none.
+ */
+extern Oid	tdo_task_find_function(const char *name, int nargs);
 
 /* find the function by name and check it as `role`; ERROR when missing, changed or forbidden */
 extern void tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function);

@@ -225,10 +225,10 @@ SELECT triggerdo.define_task(x, run => r, command => c, options => o, retry => t
     on_failure => 'app.h_failure', on_complete => 'app.h_complete', on_cancel => 'app.h_cancel', catch_error => 'app.h_catch')
   FROM (VALUES ('hook-procedure', 'app.hooked_p', NULL, '{}'::jsonb), ('hook-commits', 'app.hooked_c', NULL, '{"ownCommits":true}'), ('hook-command', NULL, 'SELECT app.hooked(payload) FROM triggerdo.current_run()', '{}')) t(x, r, c, o);
 CREATE TEMP TABLE durables AS SELECT t AS task, p AS payload, triggerdo.trigger_task(t, p) AS run
-  FROM unnest('{h-procedure,h-commits,h-command}'::text[]) t, unnest('{"{\"gives\":1}","{\"fails\":1}","{\"fails\":2}","{\"abort\":1}","{\"start_fails\":1}"}'::jsonb[]) p;
+  FROM unnest('{hook-procedure,hook-commits,hook-command}'::text[]) t, unnest('{"{\"gives\":1}","{\"fails\":1}","{\"fails\":2}","{\"abort\":1}","{\"start_fails\":1}"}'::jsonb[]) p;
 SELECT test.await_all_final(), app.await_no_queued();
 SELECT task, d.payload, status, attempt, story, transactions FROM durables d JOIN triggerdo.runs r USING (task) CROSS JOIN LATERAL app.hook_story(d.run) WHERE r.run_id = d.run ORDER BY task COLLATE "C", r.run_id;
-CREATE TEMP TABLE stopped AS SELECT t AS task, triggerdo.trigger_task(t, '{"sleep":1}') AS run FROM unnest('{h-procedure,h-commits,h-command}'::text[]) t;
+CREATE TEMP TABLE stopped AS SELECT t AS task, triggerdo.trigger_task(t, '{"sleep":1}') AS run FROM unnest('{hook-procedure,hook-commits,hook-command}'::text[]) t;
 SELECT task, test.await_status(run, 'EXECUTING') FROM stopped;
 SELECT task, triggerdo.cancel_run(run) FROM stopped;
 SELECT test.await_all_final(), app.await_no_queued();

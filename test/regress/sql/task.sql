@@ -119,9 +119,9 @@ RESET ROLE;
 -- Red without: tdo_require_arg(), refuse_unbuilt(), read_options() in src/api_task.c.
 SET ROLE app;
 SELECT test.error($$SELECT triggerdo.define_task(NULL, 'app.plain')$$);
-SELECT test.error($$SELECT triggerdo.define_task('refused')$$);
+SELECT test.error($$SELECT triggerdo.define_task('unbuilt')$$);
 SELECT test.error($$SELECT triggerdo.drop_task(NULL)$$);
-SELECT a AS argument, test.error(format($$SELECT triggerdo.define_task('refused', 'app.plain', %s)$$, a)) AS error
+SELECT a AS argument, test.error(format($$SELECT triggerdo.define_task('unbuilt', 'app.plain', %s)$$, a)) AS error
   FROM unnest(ARRAY[$$command => 'VACUUM'$$, $$url => 'http://localhost'$$, $$queue => 'q'$$, $$max_duration => '0'$$, $$max_duration => '-1 s'$$,
                     $$ttl => '1 s'$$, $$payload_schema => '[]'$$, $$on_start => 'app.h'$$,
                     $$options => '{"keep":"some"}'$$, $$options => '{"synchronousCommit":true}'$$, $$options => '{"metadata":{}}'$$,
@@ -132,7 +132,7 @@ SELECT a AS argument, test.error(format($$SELECT triggerdo.define_task('refused'
 SELECT triggerdo.define_task('nulls', 'app.plain', command => NULL, url => NULL, retry => NULL, queue => NULL,
                              max_duration => NULL, ttl => NULL, payload_schema => NULL, description => NULL, options => NULL);
 -- nothing of the refused ones was written
-SELECT count(*) FROM triggerdo.tasks WHERE id = 'refused';
+SELECT count(*) FROM triggerdo.tasks WHERE id IN ('refused', 'unbuilt');
 BEGIN READ ONLY;
 SELECT test.error($$SELECT triggerdo.define_task('refused', 'app.plain')$$), test.error($$SELECT triggerdo.drop_task('t1')$$);
 COMMIT;
