@@ -41,10 +41,11 @@ SELECT pg_catalog.pg_extension_config_dump('_triggerdo.change', '');
 -- key outlives a run that leaves no history.
 CREATE TABLE _triggerdo.idempotency (
     task        text COLLATE "C" NOT NULL,
+    owner       oid NOT NULL,           -- of the task, and of the run
     key         bytea NOT NULL,         -- SHA-256 of the key, which may be of any length
     run_id      uuid NOT NULL,          -- may be gone: not kept, or purged
     expires     timestamptz NOT NULL,
-    CONSTRAINT idempotency_pkey PRIMARY KEY (task, key)
+    CONSTRAINT idempotency_pkey PRIMARY KEY (task, owner, key)
 ) WITH (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX idempotency_expires ON _triggerdo.idempotency (expires);
 ALTER TABLE _triggerdo.idempotency ENABLE ROW LEVEL SECURITY;

@@ -30,6 +30,7 @@ AS $$
             UNION ALL SELECT g.role FROM _triggerdo."grant" g
             UNION ALL SELECT a.role FROM _triggerdo.admin a
             UNION ALL SELECT c.role FROM _triggerdo.change c
+            UNION ALL SELECT i.owner FROM _triggerdo.idempotency i
             UNION ALL SELECT l.owner FROM _triggerdo.live l
             UNION ALL SELECT h.owner FROM _triggerdo.hook h
             UNION ALL SELECT r.owner FROM _triggerdo.run r
@@ -73,6 +74,17 @@ AS $$
     UPDATE _triggerdo.change c SET role = m.target
       FROM _triggerdo.role m
      WHERE m.role OPERATOR(pg_catalog.=) c.role AND m.target OPERATOR(pg_catalog.<>) m.role;
+
+    -- (an owner before this one has none that count; so no two can meet below)
+    DELETE FROM _triggerdo.idempotency i
+     USING _triggerdo.task t
+     WHERE t.id OPERATOR(pg_catalog.=) i.task
+       AND t.owner OPERATOR(pg_catalog.<>) coalesce(
+           (SELECT m.target FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) i.owner), i.owner);
+
+    UPDATE _triggerdo.idempotency i SET owner = m.target
+      FROM _triggerdo.role m
+     WHERE m.role OPERATOR(pg_catalog.=) i.owner AND m.target OPERATOR(pg_catalog.<>) m.role;
 
     UPDATE _triggerdo.live l SET owner = m.target
       FROM _triggerdo.role m

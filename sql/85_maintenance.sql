@@ -159,7 +159,7 @@ AS $$
     SELECT 'an idempotency key is a hash, and names a run of its task that has a key', i.run_id::text
       FROM _triggerdo.idempotency i LEFT JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) i.run_id
      WHERE octet_length(i.key) OPERATOR(pg_catalog.<>) 32
-        OR (r.run_id IS NOT NULL AND (r.task OPERATOR(pg_catalog.<>) i.task COLLATE pg_catalog."C" OR r.idempotency_key IS NULL))
+        OR (r.run_id IS NOT NULL AND (r.task OPERATOR(pg_catalog.<>) i.task COLLATE pg_catalog."C" OR r.owner OPERATOR(pg_catalog.<>) i.owner OR r.idempotency_key IS NULL))
     UNION ALL
     SELECT 'a run has one idempotency key at most', i.run_id::text
       FROM _triggerdo.idempotency i

@@ -35,5 +35,5 @@ tdo_sql_reset_idempotency_key(PG_FUNCTION_ARGS)
 	key = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	tdo_check_idempotency_key(key);
 	tdo_get_triggerable(text_to_cstring(PG_GETARG_TEXT_PP(0)), &task);
-	PG_RETURN_BOOL(tdo_idempotency_reset(task.id, key));
+	PG_RETURN_BOOL(tdo_idempotency_reset(task.id, task.owner, key));
 }

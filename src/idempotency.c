@@ -13,7 +13,10 @@
  * Between the two, claim and reset wait for the transaction that changes the key.
  * Crash: a key is its row, all or nothing with the transaction of its run.
  *
- * The row holds the SHA-256 of the key, so a key may be of any length.  The look
+ * The row holds the SHA-256 of the key, so a key may be of any length.  It holds
+ * the task's owner, too: a call may be under way while the task is dropped and its
+ * id defined anew by another role, and what it leaves is no key of the new task.
+ * The look
  * is dirty, because what another transaction has not committed decides too: who
  * finds its row waits for its end, and looks again.  It cannot miss a row that is
  * being replaced, because rows change under the latch only.  The latch is what
@@ -52,7 +55,7 @@
 /* column numbers: sql/30_tables_0_2_0.sql */
 enum
 {
-	KEY_TASK = 1, KEY_HASH, KEY_RUN, KEY_EXPIRES, KEY_NATTS = KEY_EXPIRES
+	KEY_TASK = 1, KEY_OWNER, KEY_HASH, KEY_RUN, KEY_EXPIRES, KEY_NATTS = KEY_EXPIRES
 };
 
 /* one key, its table open */
@@ -60,6 +63,7 @@ typedef struct Key
 {
 	Relation	rel;
 	Datum		task;
+	Datum		owner;
 	Datum		hash;			/* bytea of 32 bytes */
 } Key;
 
@@ -76,10 +80,11 @@ typedef struct Held
 /* ------------------------------------------------------------------ one key */
 
 static void
-open_key(Key *k, const char *task, const char *key)
+open_key(Key *k, const char *task, Oid owner, const char *key)
 {
 	k->rel = table_open(tdo_objects()->idempotency, RowExclusiveLock);
 	k->task = CStringGetTextDatum(task);
+	k->owner = ObjectIdGetDatum(owner);
 	k->hash = DirectFunctionCall1(sha256_bytea, CStringGetTextDatum(key));
 }
 
@@ -130,15 +135,16 @@ static void
 look(const Key *k, Held *held)
 {
 	SnapshotData dirty;
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	memset(held, 0, sizeof(*held));
 	InitDirtySnapshot(dirty);
 	ScanKeyInit(&keys[0], KEY_TASK, BTEqualStrategyNumber, F_TEXTEQ, k->task);
-	ScanKeyInit(&keys[1], KEY_HASH, BTEqualStrategyNumber, F_BYTEAEQ, k->hash);
-	scan = systable_beginscan(k->rel, tdo_objects()->idempotency_pkey, true, &dirty, 2, keys);
+	ScanKeyInit(&keys[1], KEY_OWNER, BTEqualStrategyNumber, F_OIDEQ, k->owner);
+	ScanKeyInit(&keys[2], KEY_HASH, BTEqualStrategyNumber, F_BYTEAEQ, k->hash);
+	scan = systable_beginscan(k->rel, tdo_objects()->idempotency_pkey, true, &dirty, 3, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		held->busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
@@ -191,6 +197,7 @@ insert_row(const Key *k, const pg_uuid_t *run, TimestampTz expires)
 	HeapTuple	tuple;
 
 	values[KEY_TASK - 1] = k->task;
+	values[KEY_OWNER - 1] = k->owner;
 	values[KEY_HASH - 1] = k->hash;
 	values[KEY_RUN - 1] = UUIDPGetDatum(run);
 	values[KEY_EXPIRES - 1] = TimestampTzGetDatum(expires);
@@ -213,13 +220,14 @@ is_taken(const Held *held)
 /* ------------------------------------------------------------------ the calls */
 
 bool
-tdo_idempotency_claim(const char *task, const char *key, TimestampTz expires, pg_uuid_t *run)
+tdo_idempotency_claim(const char *task, Oid owner, const char *key, TimestampTz expires,
+					  pg_uuid_t *run)
 {
 	Key			k;
 	Held		held;
 	bool		taken;
 
-	open_key(&k, task, key);
+	open_key(&k, task, owner, key);
 	await_key(&k, &held);
 	taken = is_taken(&held);
 	if (taken)
@@ -238,13 +246,13 @@ tdo_idempotency_claim(const char *task, const char *key, TimestampTz expires, pg
 }
 
 bool
-tdo_idempotency_free(const char *task, const char *key, const pg_uuid_t *run)
+tdo_idempotency_free(const char *task, Oid owner, const char *key, const pg_uuid_t *run)
 {
 	Key			k;
 	Held		held;
 	bool		settled;
 
-	open_key(&k, task, key);
+	open_key(&k, task, owner, key);
 	settled = try_key(&k, &held);
 	if (settled)
 	{
@@ -258,13 +266,13 @@ tdo_idempotency_free(const char *task, const char *key, const pg_uuid_t *run)
 }
 
 bool
-tdo_idempotency_reset(const char *task, const char *key)
+tdo_idempotency_reset(const char *task, Oid owner, const char *key)
 {
 	Key			k;
 	Held		held;
 	bool		taken;
 
-	open_key(&k, task, key);
+	open_key(&k, task, owner, key);
 	await_key(&k, &held);
 	taken = is_taken(&held);
 	if (held.found)
@@ -287,6 +295,7 @@ delete_shown(Relation rel, HeapTuple tuple, TimestampTz expired_by)
 
 	k.rel = rel;
 	k.task = heap_getattr(tuple, KEY_TASK, RelationGetDescr(rel), &isnull);
+	k.owner = heap_getattr(tuple, KEY_OWNER, RelationGetDescr(rel), &isnull);
 	k.hash = heap_getattr(tuple, KEY_HASH, RelationGetDescr(rel), &isnull);
 	if (!try_key(&k, &held))
 		return false;

@@ -4,7 +4,8 @@
  *	  Keys under which a task is triggered once.
  *
  * Every call needs a transaction, and no ACL: callers have checked rights.
- * Nothing is kept in memory.  What "latest committed" means here does not depend
+ * Nothing is kept in memory.  A task is its id and owner: an id that another role
+ * has defined anew is another task.  What "latest committed" means here does not depend
  * on the isolation level.
  *
  *-------------------------------------------------------------------------
@@ -25,17 +26,18 @@
  * Waits, as a unique index would, for the end of another transaction that has
  * given the key to a run or taken it away; lock_timeout and cancels apply.
  */
-extern bool tdo_idempotency_claim(const char *task, const char *key,
+extern bool tdo_idempotency_claim(const char *task, Oid owner, const char *key,
 								  TimestampTz expires, pg_uuid_t *run);
 
 /*
  * The run ended so that its key is free again.  Does not wait; false: somebody
  * else is about to change the key, which then still names this run.
  */
-extern bool tdo_idempotency_free(const char *task, const char *key, const pg_uuid_t *run);
+extern bool tdo_idempotency_free(const char *task, Oid owner, const char *key,
+								 const pg_uuid_t *run);
 
 /* Free it, whatever became of its run; was it taken?  Waits as claim does. */
-extern bool tdo_idempotency_reset(const char *task, const char *key);
+extern bool tdo_idempotency_reset(const char *task, Oid owner, const char *key);
 
 /* the task is dropped: all its keys go, but for those that others are at this moment changing */
 extern void tdo_idempotency_forget_task(const char *task);

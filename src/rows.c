@@ -220,7 +220,7 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 }
 
 bool
-tdo_run_key(const pg_uuid_t *id, char **task, char **key)
+tdo_run_key(const pg_uuid_t *id, char **task, Oid *owner, char **key)
 {
 	Oid			part = tdo_partition(TDO_RUN, tdo_day_of(id));
 	Relation	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
@@ -240,6 +240,7 @@ tdo_run_key(const pg_uuid_t *id, char **task, char **key)
 		{
 			*key = TextDatumGetCString(d);
 			*task = TextDatumGetCString(column(tuple, rel, RUN_TASK, &isnull));
+			*owner = DatumGetObjectId(column(tuple, rel, RUN_OWNER, &isnull));
 		}
 	}
 	systable_endscan(scan);

@@ -57,7 +57,7 @@ tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached)
 	*is_cached = false;
 	if (e->idempotency_key == NULL)
 		tdo_new_run_id(run.run_id.data);
-	else if (tdo_idempotency_claim(e->task->id, e->idempotency_key,
+	else if (tdo_idempotency_claim(e->task->id, e->task->owner, e->idempotency_key,
 								   e->idempotency_expires, &run.run_id))
 	{
 		*is_cached = true;
@@ -146,9 +146,10 @@ static bool
 free_key(const pg_uuid_t *id)
 {
 	char	   *task;
+	Oid			owner;
 	char	   *key;
 
-	return !tdo_run_key(id, &task, &key) || tdo_idempotency_free(task, key, id);
+	return !tdo_run_key(id, &task, &owner, &key) || tdo_idempotency_free(task, owner, key, id);
 }
 
 /* may it have begun before, and have done its on_start in a transaction of its own? */
