@@ -145,6 +145,12 @@ tdo_check_idempotency_key(const char *key)
 		invalid("idempotency_key must not be empty", "Leave it out for a run without a key.");
 }
 
+static void
+invalid_ttl(void)
+{
+	invalid("idempotency_key_ttl must be positive", "Leave it out for 30 days.");
+}
+
 /* from the trigger on, whenever the run begins; the key is the caller's memory */
 static void
 fill_idempotency(TdoEnqueue *e, const Options *o)
@@ -152,18 +158,23 @@ fill_idempotency(TdoEnqueue *e, const Options *o)
 	Interval	thirty_days = {0, 30, 0};
 	Interval	zero = {0};
 	Interval   *ttl = o->idempotency_key_ttl ? o->idempotency_key_ttl : &thirty_days;
+	TimestampTz now;
 
 	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(ttl),
 										  IntervalPGetDatum(&zero))))
-		invalid("idempotency_key_ttl must be positive", "Leave it out for 30 days.");
+		invalid_ttl();
 	if (o->idempotency_key == NULL)
 		return;
 	tdo_check_idempotency_key(o->idempotency_key);
 	e->idempotency_key = o->idempotency_key;
+	now = tdo_now();
 	e->idempotency_expires =
 		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												TimestampTzGetDatum(tdo_now()),
+												TimestampTzGetDatum(now),
 												IntervalPGetDatum(ttl)));
+	/* a month of 30 days is no month of the calendar */
+	if (e->idempotency_expires <= now)
+		invalid_ttl();
 }
 
 /* fill in what a caller asks for, checked */
@@ -384,6 +395,7 @@ parse_idempotency_key(const JsonbValue *v)
 	JsonbIterator *it;
 	JsonbIteratorToken tok;
 	JsonbValue	e;
+	bool		first = true;
 
 	if (v->type == jbvString)
 		return pnstrdup(v->val.string.val, v->val.string.len);
@@ -397,8 +409,9 @@ parse_idempotency_key(const JsonbValue *v)
 			continue;
 		if (e.type != jbvString)
 			invalid("option \"idempotency_key\" must be a string", hint);
-		if (key.len > 0)
+		if (!first)
 			appendStringInfoChar(&key, '-');
+		first = false;
 		appendBinaryStringInfo(&key, e.val.string.val, e.val.string.len);
 	}
 	return key.data;

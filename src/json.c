@@ -171,12 +171,12 @@ tdo_json_duration(const char *s, Interval *span)
 {
 	static const struct
 	{
-		const char *name;
+		char		letter;
 		int			days;
 		int64		us;
 	}			units[] = {
-		{"w", 7, 0}, {"d", 1, 0}, {"hr", 0, USECS_PER_HOUR}, {"h", 0, USECS_PER_HOUR},
-		{"m", 0, USECS_PER_MINUTE}, {"s", 0, USECS_PER_SEC}
+		{'w', 7, 0}, {'d', 1, 0}, {'h', 0, USECS_PER_HOUR},
+		{'m', 0, USECS_PER_MINUTE}, {'s', 0, USECS_PER_SEC}
 	};
 	int64		days = 0;
 	int			seen = 0;
@@ -195,12 +195,14 @@ tdo_json_duration(const char *s, Interval *span)
 			return false;
 		n = strtol(s, NULL, 10);
 		s += digits;
-		while (u < lengthof(units) && strncmp(s, units[u].name, strlen(units[u].name)) != 0)
+		while (u < lengthof(units) && *s != units[u].letter)
 			u++;
 		if (u == lengthof(units) || (seen & (1 << u)) != 0)
 			return false;
 		seen |= 1 << u;
-		s += strlen(units[u].name);
+		s++;
+		if (units[u].letter == 'h' && *s == 'r')
+			s++;
 		days += n * units[u].days;
 		span->time += n * units[u].us;
 	}

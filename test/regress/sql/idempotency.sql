@@ -37,7 +37,7 @@ SELECT app.nth(triggerdo.trigger_task('once', '{"other":1}', delay => '1 day', t
 SELECT n, task, idempotency_key, payload, status, tags, max_attempts FROM app.seen JOIN triggerdo.runs ON run_id = id ORDER BY n;
 SELECT a AS argument, test.error(format($$SELECT triggerdo.trigger_task('once', idempotency_key => 'a', %s)$$, a)) AS error
   FROM unnest(ARRAY['max_attempts => 0', $$metadata => '[]'$$, $$delay => '-1 s'$$, $$idempotency_key_ttl => '0'$$, $$idempotency_key_ttl => '-1 s'$$,
-                    $$idempotency_key_ttl => '1 month -40 days'$$, $$idempotency_key_ttl => '2000000 years'$$, $$options => '{"x":1}'$$]) a;
+                    $$idempotency_key_ttl => '1 month -40 days'$$, $$idempotency_key_ttl => '-1 year 361 days'$$, $$idempotency_key_ttl => '2000000 years'$$, $$options => '{"x":1}'$$]) a;
 -- an empty key is a mistake; the time alone is none
 SELECT test.error($$SELECT triggerdo.trigger_task('once', idempotency_key => '')$$), test.error($$SELECT triggerdo.trigger_task('once', idempotency_key_ttl => '0')$$);
 SELECT triggerdo.trigger_task('once', idempotency_key_ttl => '1 s') IS NOT NULL AS ok, triggerdo.trigger_task('once', idempotency_key => NULL, idempotency_key_ttl => NULL) IS NOT NULL AS ok;
@@ -188,7 +188,8 @@ CREATE TEMP TABLE batch AS SELECT *, app.nth(run_id) AS n FROM triggerdo.trigger
   {"task": "once", "payload": 3, "options": {"idempotencyKey": ["i", "j"], "idempotency_key_ttl": "1 hour"}},
   {"task": "once", "payload": 4, "options": {"idempotencyKey": "i-j"}},
   {"task": "once", "payload": 5},
-  {"task": "once", "payload": 6, "options": {"idempotencyKey": null, "idempotencyKeyTTL": null}}]');
+  {"task": "once", "payload": 6, "options": {"idempotencyKey": null, "idempotencyKeyTTL": null}},
+  {"task": "once", "payload": 7, "options": {"idempotencyKey": ["", "i", ""]}}]');
 SELECT b.index, b.is_cached, b.n - min(b.n) OVER () AS nth, r.payload, r.idempotency_key, r.batch_id = b.batch_id AS batched FROM batch b JOIN triggerdo.runs r USING (run_id) ORDER BY b.index;
 SELECT index, is_cached, app.nth(run_id) = (SELECT n FROM batch WHERE index = 0) AS same FROM triggerdo.trigger_batch('[{"task": "once", "options": {"idempotencyKey": "i"}}]');
 RESET ROLE;
@@ -202,7 +203,7 @@ SELECT d, expires - triggerdo_test.now() AS ttl, delayed_until - created_at AS d
 SET ROLE app;
 SELECT o AS options, test.error(format($$SELECT triggerdo.batch_trigger_task('once', '{1}', %L)$$, o)) AS error
   FROM unnest(ARRAY['{"idempotencyKey":""}', '{"idempotencyKey":7}', '{"idempotencyKey":{}}', '{"idempotencyKey":[]}', '{"idempotencyKey":["a",1]}', '{"idempotencyKey":"k","idempotencyKeyTTL":"0"}',
-                    '{"idempotencyKey":"k","idempotencyKeyTTL":"-5m"}', '{"idempotencyKey":"k","idempotencyKeyTTL":"soon"}', '{"idempotencyKey":"k","idempotencyKeyTTL":[]}', '{"idempotencyKeyTTL":"0"}', '{"idempotencyKeyTTL":"1h2h"}', '{"idempotencyKeyTTL":"1x"}', '{"idempotencyKeyTTL":"999999999w"}', '{"idempotencyKeyTTL":""}']) o;
+                    '{"idempotencyKey":"k","idempotencyKeyTTL":"-5m"}', '{"idempotencyKey":"k","idempotencyKeyTTL":"soon"}', '{"idempotencyKey":"k","idempotencyKeyTTL":[]}', '{"idempotencyKeyTTL":"0"}', '{"idempotencyKeyTTL":"1h2h"}', '{"idempotencyKeyTTL":"1hr2h"}', '{"idempotencyKeyTTL":"1x"}', '{"idempotencyKeyTTL":"999999999w"}', '{"idempotencyKeyTTL":""}']) o;
 
 -- A key is for everybody who may trigger the task, and for nobody else.
 RESET ROLE;
