@@ -217,12 +217,26 @@ is_taken(const Held *held)
 		!tdo_frees_key(tdo_result_status(&held->run));
 }
 
+/* by as long as the caller has waited: or a key might be given out expired */
+static TimestampTz
+later(TimestampTz expires, TimestampTz asked)
+{
+	TimestampTz now = tdo_now();
+
+	/* (a clock that was set back) */
+	if (TIMESTAMP_NOT_FINITE(expires) || now <= asked ||
+		!IS_VALID_TIMESTAMP(expires + (now - asked)))
+		return expires;
+	return expires + (now - asked);
+}
+
 /* ------------------------------------------------------------------ the calls */
 
 bool
 tdo_idempotency_claim(const char *task, Oid owner, const char *key, TimestampTz expires,
 					  pg_uuid_t *run)
 {
+	TimestampTz asked = tdo_now();
 	Key			k;
 	Held		held;
 	bool		taken;
@@ -238,7 +252,7 @@ tdo_idempotency_claim(const char *task, Oid owner, const char *key, TimestampTz 
 			delete_row(&k, &held);
 		/* minted now, and not before a wait: the id names the day */
 		tdo_new_run_id(run->data);
-		insert_row(&k, run, expires);
+		insert_row(&k, run, later(expires, asked));
 	}
 	release_latch(&k);
 	close_key(&k);

@@ -20,8 +20,9 @@
 
 /*
  * Is there a run of the task with this key?  True: *run is its id.  False: the
- * key is the caller's, until `expires`, and *run is a new id, for the run that the
- * caller now inserts in the same (sub)transaction.
+ * key is the caller's, until `expires` (as much later as this had to wait), and
+ * *run is a new id, for the run that the caller now inserts in the same
+ * (sub)transaction.
  *
  * Waits, as a unique index would, for the end of another transaction that has
  * given the key to a run or taken it away; lock_timeout and cancels apply.
