@@ -219,35 +219,6 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 	return HeapTupleIsValid(tuple);
 }
 
-bool
-tdo_run_key(const pg_uuid_t *id, char **task, Oid *owner, char **key)
-{
-	Oid			part = tdo_partition(TDO_RUN, tdo_day_of(id));
-	Relation	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		isnull = true;
-	Datum		d;
-
-	if (rel == NULL)
-		return false;
-	scan = scan_by_id(rel, tdo_primary_key(rel), id, SnapshotSelf);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		d = column(tuple, rel, RUN_IDEMPOTENCY_KEY, &isnull);
-		if (!isnull)
-		{
-			*key = TextDatumGetCString(d);
-			*task = TextDatumGetCString(column(tuple, rel, RUN_TASK, &isnull));
-			*owner = DatumGetObjectId(column(tuple, rel, RUN_OWNER, &isnull));
-		}
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return !isnull;
-}
-
 void
 tdo_run_insert(const TdoRun *run)
 {

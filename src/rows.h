@@ -104,9 +104,6 @@ tdo_frees_key(char status)
 /* the same, but only how it ended; 0: it has not, or is not there */
 extern char tdo_result_status(const pg_uuid_t *id);
 
-/* the run's task, its owner, and the idempotency key; false: it has none, or is not there */
-extern bool tdo_run_key(const pg_uuid_t *id, char **task, Oid *owner, char **key);
-
 /* what the other tables say of a run, by the snapshot of a query: for the views */
 typedef struct TdoState
 {

@@ -143,13 +143,10 @@ tdo_keep_by_id(const TdoRun *run)
  * executor.  Then the result must stay: who finds the key asks it.
  */
 static bool
-free_key(const pg_uuid_t *id)
+free_key(const TdoRun *run)
 {
-	char	   *task;
-	Oid			owner;
-	char	   *key;
-
-	return !tdo_run_key(id, &task, &owner, &key) || tdo_idempotency_free(task, owner, key, id);
+	return run == NULL || run->idempotency_key == NULL ||
+		tdo_idempotency_free(run->task, run->owner, run->idempotency_key, &run->run_id);
 }
 
 /* may it have begun before, and have done its on_start in a transaction of its own? */
@@ -176,7 +173,7 @@ tdo_finish(const TdoLive *live, const TdoRun *run, const TdoTask *task, char sta
 	result.output = output;
 	result.error = error;
 
-	if (tdo_frees_key(status) && !free_key(&live->run_id))
+	if (tdo_frees_key(status) && !free_key(run))
 		keep = TDO_KEEP_ALL;
 	tdo_hooks_due(run, task, &result, due ? due : &queued);
 	if (keep == TDO_KEEP_NONE || (keep == TDO_KEEP_FAILED && status == TDO_COMPLETED))
