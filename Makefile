@@ -79,7 +79,7 @@ ifneq (,$(filter $(HOUSE) print-%,$(MAKECMDGOALS)))
 # T=name runs one test; KEEP=dir keeps the results
 export T KEEP
 # the ledger of kills and the demo: see the top of test/chaos/run, and of
-# examples/debian-archive/run
+# examples/debian-archive/run; EXAMPLE=name runs another
 export KILLS RUNS SEED CLIENTS QUIET KILL
 
 setup:
@@ -100,7 +100,7 @@ check-cassert:
 chaos:
 	@test/chaos/run
 demo:
-	@scripts/demo
+	@scripts/demo $(EXAMPLE)
 bench:
 	@scripts/bench
 deb:
