@@ -1,14 +1,11 @@
 # Shared by the examples that run on a throw-away server of their own: that
-# server, the Debian archive as apt knows it, progress, and the kills. An example
-# sources scripts/lib.sh and this, and has a table app.ledger, without a key, into
-# which each run that succeeds writes one row. For it there are
+# server, progress, the kills, and the verdict. An example sources scripts/lib.sh
+# and this, and has a table app.ledger, without a key, into which each run that
+# succeeds writes one row. For it there are
 #   $limit     how many packages are wanted, 0 for all (DEMO_LIMIT)
 #   $here      after start_demo: its own folder
-#   $archive   after find_archive: the stanzas of the archive
 # shellcheck shell=bash disable=SC2034,SC2154
 
-# Below so many packages the archive is not the archive.
-whole=10000
 # So many seconds without a run's end mean that something is wrong.
 patience=120
 
@@ -88,39 +85,6 @@ start_postmaster()
 }
 
 # ---------------------------------------------------------------------------
-# The archive
-
-stanzas()
-{
-	grep -c '^Package:' "$archive" || true
-}
-
-# What apt knows. On a bare machine that is next to nothing until its lists are
-# fetched; without a network it is what is installed, and that will do too.
-find_archive()
-{
-	local enough=$whole sudo=()
-	archive=$work/archive
-	if [ -n "${DEMO_ARCHIVE:-}" ]; then
-		cat -- "$DEMO_ARCHIVE" >"$archive"
-		return
-	fi
-	[ "$limit" -eq 0 ] || [ "$limit" -ge "$enough" ] || enough=$limit
-	apt-cache dumpavail >"$archive" 2>/dev/null || true
-	if [ "$(stanzas)" -lt "$enough" ]; then
-		[ "$(id -u)" -eq 0 ] || sudo=(sudo)
-		echo "fetching the package lists"
-		"${sudo[@]}" apt-get update -q -o Acquire::Retries=1 \
-			-o DPkg::Lock::Timeout=300 >"$work/apt.log" 2>&1 ||
-			echo "  apt-get update failed; going on with what is there"
-		apt-cache dumpavail >"$archive" 2>/dev/null || true
-	fi
-	if [ "$(stanzas)" -eq 0 ]; then
-		cat /var/lib/dpkg/status >"$archive"
-	fi
-}
-
-# ---------------------------------------------------------------------------
 # Progress
 
 # Says what can be seen from outside, and ends.
@@ -141,18 +105,18 @@ unfinished()
 		'CANCELED', 'FAILED', 'CRASHED', 'SYSTEM_FAILURE', 'EXPIRED', 'TIMED_OUT')" 2>/dev/null
 }
 
-# watch SINCE TOTAL WHAT QUERY: shows progress until every run is final. QUERY
-# gives how many of TOTAL are done, and what else is to be said. It should be
-# cheap, as a count of the ledger is (what is committed there is done) and a look at
-# all runs is not while they are many.
+# watch SINCE TOTAL WHAT QUERY [BASE]: shows progress until every run is final.
+# QUERY gives how many are done, BASE of them before this began, and what else is
+# to be said. It should be cheap, as a count of the ledger is (what is committed
+# there is done) and a look at all runs is not while they are many.
 watch()
 {
-	local began=$1 total=$2 what=$3 query=$4 done=0 more='' seen=-1 moved printed=0 t row line
+	local began=$1 total=$2 what=$3 query=$4 base=${5:-0} done=0 more='' seen=-1 moved printed=0 t row line
 	moved=$began
 	while :; do
 		# (unknown for a moment is no failure: the next look says)
 		if row=$(ask "$query" 2>/dev/null); then
-			done=${row%%|*} more=${row#*|}
+			done=$((${row%%|*} - base)) more=${row#*|}
 		fi
 		t=$(now)
 		if [ "$done" -ne "$seen" ]; then
@@ -182,14 +146,14 @@ watch()
 # ---------------------------------------------------------------------------
 # KILL=1
 
-# when_done PERCENT TOTAL SQL: waits for that share, in the server, which notices
-# within milliseconds, and then asks
+# when_done PERCENT SQL: waits for that share of what $target says, in the server,
+# which notices within milliseconds, and then asks
 when_done()
 {
 	sql postgres -A -t -F ' ' -c "DO \$\$ BEGIN
-			WHILE (SELECT count(*) FROM app.ledger) < $2 * $1 / 100.0 LOOP
+			WHILE (SELECT count(*) FROM app.ledger) < $base + $target * $1 / 100.0 LOOP
 				PERFORM pg_sleep(0.002);
-			END LOOP; END \$\$" -c "$3"
+			END LOOP; END \$\$" -c "$2"
 }
 
 wait_for_server()
@@ -202,19 +166,20 @@ wait_for_server()
 	return 1
 }
 
-# told COUNT TOTAL WHAT SINCE: what was done, and how long nobody could connect
+# told COUNT WHAT SINCE: what was done, and how long nobody could connect
 told()
 {
+	local count=$(($1 - base))
 	printf '  killed     %s, with %d of %d packages indexed (%d %%); connections again after %s s\n' \
-		"$3" "$1" "$2" $(($1 * 100 / $2)) "$(seconds $(($(now) - $4)))" >>"$work/killed"
+		"$2" "$count" "$target" $((count * 100 / target)) "$(seconds $(($(now) - $3)))" >>"$work/killed"
 }
 
 # The process is one that has a run in hand, if any has. PostgreSQL ends all
 # others when one was killed, and begins anew by itself.
 kill_executor()
 {
-	local total=$1 count pid t
-	read -r count pid < <(when_done 25 "$total" "
+	local count pid t
+	read -r count pid < <(when_done 25 "
 		SELECT (SELECT count(*) FROM app.ledger), a.pid
 		FROM pg_stat_activity AS a LEFT JOIN triggerdo.workers AS w ON w.pid = a.pid
 		WHERE a.backend_type = 'triggerdo executor'
@@ -223,15 +188,15 @@ kill_executor()
 	kill -KILL "$pid"
 	sleep 0.01
 	wait_for_server
-	told "$count" "$total" "executor $pid" "$t"
+	told "$count" "executor $pid" "$t"
 }
 
 # A stopped postmaster starts no process that would be missed here. It is not
 # started again before each of them is gone, and with them what they shared.
 kill_server()
 {
-	local total=$1 count postmaster pids t i pid
-	count=$(when_done 60 "$total" "SELECT count(*) FROM app.ledger")
+	local count postmaster pids t i pid
+	count=$(when_done 60 "SELECT count(*) FROM app.ledger")
 	t=$(now)
 	postmaster=$(head -n 1 "$work/data/postmaster.pid")
 	kill -STOP "$postmaster"
@@ -246,15 +211,17 @@ kill_server()
 	done
 	start_postmaster || start_postmaster
 	wait_for_server
-	told "$count" "$total" "the server, $((${#pids[@]} + 1)) processes" "$t"
+	told "$count" "the server, $((${#pids[@]} + 1)) processes" "$t"
 }
 
-# start_killer TOTAL: both, in the background, where they are wanted
+# start_killer TARGET [BASE]: both, in the background, where they are wanted, when
+# their shares of TARGET rows have come to the ledger's BASE
 start_killer()
 {
+	local target=$1 base=${2:-0}
 	killer=
 	if [ -n "${KILL:-}" ]; then
-		{ kill_executor "$1"; kill_server "$1"; } 2>"$work/kill.log" &
+		{ kill_executor; kill_server; } 2>"$work/kill.log" &
 		killer=$!
 	fi
 }
