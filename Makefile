@@ -23,10 +23,10 @@ OBJS = \
 	src/clock.o src/fault.o src/json.o src/pattern_ecma.o src/pattern.o src/schema_values.o src/schema_refs.o src/schema_parts.o src/schema_keywords.o src/schema_compile.o src/schema_rules.o src/schema_check.o \
 	src/retry.o src/failure.o \
 	src/guc.o src/shmem.o src/crash.o src/slot.o src/stop.o src/txn.o src/bgw.o src/wake.o \
-	src/store.o src/origin.o src/grant.o src/rows.o src/task.o src/definition.o src/payload.o src/change.o src/ready.o src/hook.o src/hook_rows.o src/quota.o src/idempotency.o src/transition.o src/history.o \
+	src/store.o src/origin.o src/grant.o src/rows.o src/child.o src/status.o src/filter.o src/task.o src/definition.o src/payload.o src/change.o src/ready.o src/hook.o src/hook_rows.o src/quota.o src/idempotency.o src/transition.o src/history.o \
 	src/session.o src/execute.o src/toplevel.o src/hook_run.o src/attempt.o src/durable.o src/watch.o src/batch.o src/executor.o src/scheduler.o src/launcher.o \
 	src/utility.o \
-	src/api_task.o src/api_grant.o src/api_trigger.o src/api_idempotency.o src/api_change.o src/api_run.o src/api_pause.o src/api_view.o src/api_state.o src/api_admin.o \
+	src/api_task.o src/api_grant.o src/api_trigger.o src/api_idempotency.o src/api_change.o src/api_run.o src/api_cancel.o src/api_control.o src/api_pause.o src/api_view.o src/api_state.o src/api_admin.o \
 	src/triggerdo.o
 
 # The install script is these parts, in this order.
@@ -41,6 +41,7 @@ SQL_PARTS = \
 	sql/45_trigger.sql \
 	sql/46_change.sql \
 	sql/50_run.sql \
+	sql/55_control.sql \
 	sql/81_pause.sql \
 	sql/82_history.sql \
 	sql/85_maintenance.sql \
@@ -55,8 +56,8 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql sql/$(EXTENSION)--0.1.0--$(EXTV
 
 # The tests, in their order. The first one creates the extension, and so runs
 # before any other that is asked for by name.
-REGRESS   = install task retry trigger execution procedure command session run_now wait cancel_run views clock grants access hostile keep hooks idempotency history plans payload_schema on_change
-ISOLATION = claim claim-batch run-now run-now-claim cancel cancel-executing enqueue define-task first-of-day wait-for-run wait-for-none idempotency-callers idempotency-free on-change grant-race hooks-cancel
+REGRESS   = install task retry trigger execution procedure command session run_now wait cancel_run control views clock grants access hostile keep hooks idempotency history plans payload_schema on_change
+ISOLATION = claim claim-batch run-now run-now-claim cancel cancel-executing enqueue define-task first-of-day wait-for-run wait-for-none control-races idempotency-callers idempotency-free on-change grant-race hooks-cancel
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wmissing-prototypes $(if $(WERROR),-Werror)

@@ -72,3 +72,18 @@ CREATE TABLE _triggerdo.hook (
 CREATE INDEX hook_queue ON _triggerdo.hook (state, owner, at, run_id, kind);
 ALTER TABLE _triggerdo.hook ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('_triggerdo.hook', '');
+
+-- The children, not final, of runs that commit before they are done: by this the
+-- cancel of a run finds them (src/child.c).
+CREATE TABLE _triggerdo.child (
+    parent      uuid NOT NULL,
+    run_id      uuid NOT NULL,
+    CONSTRAINT child_pkey PRIMARY KEY (parent, run_id)
+) WITH (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
+ALTER TABLE _triggerdo.child ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('_triggerdo.child', '');
+INSERT INTO _triggerdo.child (parent, run_id)
+SELECT r.parent_run_id, r.run_id
+  FROM _triggerdo.live l
+  JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
+  JOIN _triggerdo.live p ON p.run_id OPERATOR(pg_catalog.=) r.parent_run_id;

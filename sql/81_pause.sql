@@ -138,6 +138,18 @@ AS $$
      WHERE l.state OPERATOR(pg_catalog.=) 'd'
        AND NOT EXISTS (SELECT FROM _triggerdo.timer t WHERE t.run_id OPERATOR(pg_catalog.=) l.run_id);
 
+    DELETE FROM _triggerdo.child c
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.live l
+                        WHERE l.run_id OPERATOR(pg_catalog.=) c.run_id
+                          AND EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) l.run_id));
+
+    INSERT INTO _triggerdo.child (parent, run_id)
+    SELECT r.parent_run_id, r.run_id
+      FROM _triggerdo.live l
+      JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
+      JOIN _triggerdo.live p ON p.run_id OPERATOR(pg_catalog.=) r.parent_run_id
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.child c WHERE c.run_id OPERATOR(pg_catalog.=) r.run_id);
+
     UPDATE _triggerdo.live l SET attempt = 0
      WHERE l.attempt OPERATOR(pg_catalog.>) 0
        AND NOT EXISTS (SELECT FROM _triggerdo.attempt a WHERE a.run_id OPERATOR(pg_catalog.=) l.run_id);

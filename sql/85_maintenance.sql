@@ -141,6 +141,18 @@ AS $$
       FROM _triggerdo.live l FULL JOIN _triggerdo.timer t ON t.run_id OPERATOR(pg_catalog.=) l.run_id
      WHERE (l.state IS NOT DISTINCT FROM 'd') OPERATOR(pg_catalog.<>) (t.run_id IS NOT NULL)
     UNION ALL
+    SELECT 'what is kept of a child is true, and goes with it', c.run_id::text
+      FROM _triggerdo.child c
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.live l JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
+                        WHERE l.run_id OPERATOR(pg_catalog.=) c.run_id AND r.parent_run_id OPERATOR(pg_catalog.=) c.parent)
+    UNION ALL
+    SELECT 'a child of a run that goes on can be found by it', r.run_id::text
+      FROM _triggerdo.live l
+      JOIN _triggerdo.run r ON r.run_id OPERATOR(pg_catalog.=) l.run_id
+      JOIN _triggerdo.live p ON p.run_id OPERATOR(pg_catalog.=) r.parent_run_id
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.child c
+                        WHERE c.parent OPERATOR(pg_catalog.=) r.parent_run_id AND c.run_id OPERATOR(pg_catalog.=) r.run_id)
+    UNION ALL
     SELECT 'failed attempts are numbered from 1 without a gap', a.run_id::text
       FROM _triggerdo.attempt a
      GROUP BY a.run_id

@@ -170,12 +170,31 @@ COMMENT ON FUNCTION triggerdo.cancel_run(uuid, text) IS
 '''Canceled by user'' unless given. One that has not started is ended by the caller''s commit. One that is executing is stopped at once, '
 'whatever becomes of the caller''s transaction: its code is cancelled, after setting triggerdo.cancel_grace its process is ended; it is waited for, '
 'at most as long as that or 10 s. A run that is claimed together with others is waited for. Trigger.dev''s meaning: not retried. '
+'Its children that are not final are cancelled with it, and theirs, as far as runs are not final and the caller may cancel them (NOTICE for others). '
 'For the owner, members of it, roles with the privilege "manage", administrators. '
 'Errors: 42501 none of these; 02000 no such run, or one the caller may not read; 55000 a run that cancels itself.';
+COMMENT ON FUNCTION triggerdo.cancel_runs(jsonb) IS
+'Cancels the runs that the filter chooses, as cancel_run does, and gives how many: those that were not final, and that the caller may cancel; '
+'their children are cancelled too, and not counted. The filter is an object of status, task, queue, tag, schedule, batch, run_ids (each a string or an array of strings, of which one must fit), '
+'created_after (inclusive) and created_before (exclusive); all keys given must fit. A run that calls is not cancelled by it (NOTICE). '
+'Errors: 22023 unknown key or status, or an empty filter; 22P02 no uuid; 22007 no time.';
+COMMENT ON FUNCTION triggerdo.replay_runs(jsonb) IS
+'Replays the runs that the filter (see cancel_runs) chooses, as replay_run does without options, and gives how many: those of tasks that are still there, '
+'and that the caller may replay. All or none: an error in one undoes all. The new runs are not among those it looks at. Errors: as cancel_runs, trigger_task.';
+COMMENT ON FUNCTION triggerdo.replay_run(uuid, jsonb, text, jsonb) IS
+'Triggers a run once more, final or not, and gives the new run''s id: as the task is defined now, with the same payload unless one is given, '
+'and the same tags, metadata, max_attempts and max_duration unless options (trigger_task''s arguments, snake_case or camelCase) say otherwise. It starts at once unless options have a delay. '
+'The new run has replay_of; current_run().is_replay is true in it. Not taken over: delay, idempotency key, batch, parent (inside a run it is that run''s child). '
+'For the owner, members of it, roles with the privilege "manage", administrators, and roles with "trigger" for runs that they may read; by who manages the task and may not read the run it is triggered in the owner''s name. '
+'Errors: as trigger_task; 42501 none of these; 02000 no such run, or one the caller may neither read nor manage, or its task keeps no history; 0A000 from_checkpoint, which is not built yet. Semantics: Trigger.dev''s runs.replay.';
+COMMENT ON FUNCTION triggerdo.reschedule_run(uuid, interval, timestamptz) IS
+'Gives a DELAYED run another time, by delay from now or by run_at, also one that waits for its next attempt; a time that has come queues it at once. '
+'false: it is not delayed, or not any more. For whom cancel_run is. Errors: 22023 both or neither, negative, infinite; 42501 none of these; 02000 no such run. '
+'Semantics: Trigger.dev''s runs.reschedule.';
 
 COMMENT ON FUNCTION triggerdo.current_run() IS
 'The run in which it is called, as one row; no row outside a run. attempt counts from 1. '
-'schedule_id is NULL and is_replay is false in this version.';
+'schedule_id is NULL in this version.';
 
 COMMENT ON FUNCTION triggerdo.abort_run(text) IS
 'Inside a run: fails it for good with this message, whatever attempts are left (SQLSTATE TD001, AbortTaskRunError, as in Trigger.dev). '
@@ -198,7 +217,7 @@ COMMENT ON VIEW triggerdo.runs IS
 'attempt: the one in hand, else how many there were; max_attempts: the run''s own, else the policy''s. '
 'queued_at: NULL while DELAYED. delayed_until: while DELAYED the time it waits for, of a final run the time it was triggered for. '
 'started_at, duration: of the last attempt. NULL or 0 in this version: '
-'concurrency_key, priority, expires_at, schedule_id, replay_of.';
+'concurrency_key, priority, expires_at, schedule_id.';
 
 COMMENT ON VIEW triggerdo.grants IS
 'What was granted on tasks that the current user owns, and what it was granted itself, by membership: task, its owner, role, '

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * api_run.c
- *	  SQL: run_result, wait_for_run, run_now, cancel_run, current_run,
- *	  abort_run, retry_run_at.
+ *	  SQL: run_result, wait_for_run, run_now, current_run, abort_run,
+ *	  retry_run_at.
  *
  * Job: one run, seen and steered from a session, or from inside itself.
  * Called by: SQL.
- * Locks: run_now and cancel_run hold the live row FOR UPDATE.
+ * Locks: run_now holds the live row FOR UPDATE.
  * Crash: ordinary transactions.
  *
  *-------------------------------------------------------------------------
@@ -48,16 +48,12 @@
 PG_FUNCTION_INFO_V1(tdo_sql_run_result);
 PG_FUNCTION_INFO_V1(tdo_sql_wait_for_run);
 PG_FUNCTION_INFO_V1(tdo_sql_run_now);
-PG_FUNCTION_INFO_V1(tdo_sql_cancel_run);
 PG_FUNCTION_INFO_V1(tdo_sql_current_run);
 PG_FUNCTION_INFO_V1(tdo_sql_abort_run);
 PG_FUNCTION_INFO_V1(tdo_sql_retry_run_at);
 
 /* a lost wake-up is made good by a look a second */
 #define LOOK_EVERY_MS	1000
-#define CANCEL_LOOK_MS	10
-#define MAX_LOOKS		50
-#define MAX_CANCEL_WAIT_MS	10000
 
 static char *
 uuid_text(const pg_uuid_t *id)
@@ -74,8 +70,8 @@ no_such_run(const pg_uuid_t *id)
 			 errhint("Or its task keeps no history, or you may not read it: you see runs that you own or triggered.")));
 }
 
-static bool
-may_read(const TdoRun *run)
+bool
+tdo_may_read_run(const TdoRun *run)
 {
 	AcceptInvalidationMessages();
 	return tdo_may_read(run->owner, run->triggered_by, CStringGetTextDatum(run->task));
@@ -86,23 +82,25 @@ void
 tdo_get_readable_run(const pg_uuid_t *id, TdoRun *run)
 {
 	(void) tdo_objects();
-	if (!tdo_run_get(id, run) || !may_read(run))
+	if (!tdo_run_get(id, run) || !tdo_may_read_run(run))
 		no_such_run(id);
 }
 
 /* (who may manage a run need not be one who may read it) */
 void
+tdo_get_known_run(const pg_uuid_t *id, TdoRun *run)
+{
+	(void) tdo_objects();
+	if (!tdo_run_get(id, run) ||
+		(!tdo_may(run->task, run->owner, TDO_MAY_MANAGE) && !tdo_may_read_run(run)))
+		no_such_run(id);
+}
+
+void
 tdo_get_manageable_run(const pg_uuid_t *id, TdoRun *run)
 {
-	bool		may;
-
-	(void) tdo_objects();
-	if (!tdo_run_get(id, run))
-		no_such_run(id);
-	may = tdo_may(run->task, run->owner, TDO_MAY_MANAGE);
-	if (!may && !may_read(run))
-		no_such_run(id);
-	if (!may)
+	tdo_get_known_run(id, run);
+	if (!tdo_may(run->task, run->owner, TDO_MAY_MANAGE))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of task \"%s\"", run->task),
@@ -147,8 +145,8 @@ tdo_sql_run_result(PG_FUNCTION_ARGS)
 
 /* -------------------------------------------------------------------- waiting */
 
-static bool
-look_for_result(const pg_uuid_t *id, TdoResult *result)
+bool
+tdo_look_for_result(const pg_uuid_t *id, TdoResult *result)
 {
 	bool		found;
 
@@ -165,8 +163,8 @@ stop_waiting(int code, Datum arg)
 	pg_atomic_fetch_sub_u32(&tdo_shared->waiters, 1);
 }
 
-static bool
-is_live(const pg_uuid_t *id)
+bool
+tdo_is_live(const pg_uuid_t *id)
 {
 	TdoLive		live;
 	bool		found;
@@ -190,12 +188,12 @@ wait_loop(const pg_uuid_t *id, int64 timeout_ms, TdoResult *result)
 	for (;;)
 	{
 		int64		left = LOOK_EVERY_MS;
-		bool		found = look_for_result(id, result);
+		bool		found = tdo_look_for_result(id, result);
 
-		if (!found && !is_live(id))
+		if (!found && !tdo_is_live(id))
 		{
 			/* it ended between the looks, or left no history when it did */
-			found = look_for_result(id, result);
+			found = tdo_look_for_result(id, result);
 			if (!found)
 				no_such_run(id);
 		}
@@ -277,9 +275,8 @@ tdo_sql_wait_for_run(PG_FUNCTION_ARGS)
 
 /* -------------------------------------------------------------------- run_now */
 
-/* its live row is locked by this very transaction, so the lock would not stop us */
-static bool
-inside_of(const pg_uuid_t *id)
+bool
+tdo_inside_of(const pg_uuid_t *id)
 {
 	for (TdoCurrentRun *c = tdo_current_run(); c != NULL; c = c->outer)
 	{
@@ -316,7 +313,7 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 		no_such_run(id);
 	tdo_origin_require_bound();
 	/* to others than those who may read it, a run is as one that is not there */
-	if (!found || (run.owner != GetUserId() && !may_read(&run)))
+	if (!found || (run.owner != GetUserId() && !tdo_may_read_run(&run)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("run %s does not exist, or is not yours", uuid_text(id)),
@@ -326,7 +323,8 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of task \"%s\"", run.task),
 				 errhint("A task runs as its owner: SET ROLE to it first.")));
-	if (inside_of(id) || !tdo_ready_claim_one(id, &live))
+	/* the lock of its live row is ours, and would not stop us */
+	if (tdo_inside_of(id) || !tdo_ready_claim_one(id, &live))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run %s is not queued", uuid_text(id)),
@@ -379,159 +377,6 @@ tdo_sql_run_now(PG_FUNCTION_ARGS)
 		result.error = outcome.ok ? NULL : tdo_failure_to_jsonb(outcome.failure);
 	}
 	PG_RETURN_JSONB_P(tdo_run_object(&run, &result));
-}
-
-/* ----------------------------------------------------------------- cancel_run */
-
-typedef enum CancelStep
-{
-	CANCEL_LOCKED,				/* it is ours, and not begun */
-	CANCEL_FINAL,
-	CANCEL_ASKED,				/* it is executing, and was told to stop */
-	CANCEL_ASKED_HELD			/* the same, and its end waits for ours */
-} CancelStep;
-
-static void
-pause_cancel(void)
-{
-	static uint32 wait_event = 0;
-
-	if (wait_event == 0)
-		wait_event = tdo_wait_event("TriggerdoCancel");
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 CANCEL_LOOK_MS, wait_event);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
-
-/*
- * Lock the run, or stop it when it is being executed.  Other sessions' locks
- * are waited for as any row lock is; a run that an executor has claimed along
- * with others is polled for, because in a moment it is either begun or free.
- */
-static CancelStep
-lock_or_stop(const pg_uuid_t *id, const char *reason, TdoLive *live)
-{
-	LockWaitPolicy policy = LockWaitSkip;
-	int			looks = 0;
-	int			laters = 0;
-	bool		held = false;	/* we keep its executor from writing its end */
-
-	for (;;)
-	{
-		TdoStopAnswer answer = tdo_stop_run(id, reason);
-
-		if (answer == TDO_STOP_ASKED)
-			return held ? CANCEL_ASKED_HELD : CANCEL_ASKED;
-
-		/*
-		 * A durable claim in hand holds no lock, so that to get the lock says
-		 * nothing.  (It may be claimed in between all the same.)
-		 */
-		if (!held && (answer == TDO_STOP_NOT_IN_HAND || !tdo_live_get(id, live) ||
-					  live->state != TDO_LIVE_CLAIMED))
-		{
-			switch (tdo_live_lock(id, policy, live))
-			{
-				case TDO_LOCKED:
-					held = live->state == TDO_LIVE_CLAIMED &&
-						tdo_slot_find_run(id, NULL) != TDO_NOT_IN_HAND;
-					if (!held)
-						return CANCEL_LOCKED;
-					looks = 0;
-					break;
-				case TDO_LOCK_GONE:
-					return CANCEL_FINAL;
-				case TDO_LOCK_BUSY:
-					break;
-			}
-		}
-		if (held && ++looks > MAX_LOOKS)
-			return CANCEL_FINAL;	/* it is done, and waits for us to say so */
-
-		/* what its executor waits for may be ours, which nobody could see */
-		if (answer == TDO_STOP_LATER && ++laters > MAX_CANCEL_WAIT_MS / CANCEL_LOOK_MS)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("run %s cannot be cancelled now", uuid_text(id)),
-					 errdetail("An executor has it in hand together with others, and does not get on."),
-					 errhint("Try again, in another transaction if this one holds locks that the other runs may wait for.")));
-
-		/*
-		 * An executor locks first and shows it in its slot a moment later:
-		 * only what stays so is another session's.
-		 */
-		if (!held && answer == TDO_STOP_NOT_IN_HAND && ++looks > MAX_LOOKS)
-			policy = LockWaitBlock;
-		else
-			pause_cancel();
-	}
-}
-
-/*
- * Its executor writes what became of it, in a moment, unless it is slow to
- * react; then the caller need not wait for that, nor may its transaction.
- */
-static bool
-await_stop(const TdoRun *run)
-{
-	const pg_uuid_t *id = &run->run_id;
-	TdoResult	result;
-	int64		until = tdo_monotonic_us() + Min(tdo_cancel_grace, MAX_CANCEL_WAIT_MS) * INT64CONST(1000);
-
-	for (;;)
-	{
-		bool		found = look_for_result(id, &result);
-
-		if (!found && !is_live(id))
-		{
-			found = look_for_result(id, &result);
-			/* it left no history: COMPLETED, or we cannot know */
-			if (!found)
-				return tdo_keep_by_id(run) != TDO_KEEP_FAILED;
-		}
-		if (found)
-			return result.status == TDO_CANCELED;
-		if (tdo_monotonic_us() >= until)
-			return true;
-		pause_cancel();
-	}
-}
-
-Datum
-tdo_sql_cancel_run(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t  *id;
-	TdoRun		run;
-	TdoLive		live;
-	char	   *reason = "Canceled by user";
-
-	tdo_require_arg(fcinfo, 0, "run");
-	tdo_require_shmem();
-	PreventCommandIfReadOnly("cancel_run()");
-	id = PG_GETARG_UUID_P(0);
-	if (!PG_ARGISNULL(1))
-		reason = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	tdo_get_manageable_run(id, &run);
-	if (inside_of(id))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("a run cannot cancel itself"),
-				 errhint("triggerdo.abort_run() ends it for good.")));
-	switch (lock_or_stop(id, reason, &live))
-	{
-		case CANCEL_ASKED:
-			PG_RETURN_BOOL(await_stop(&run));
-		case CANCEL_ASKED_HELD:
-			PG_RETURN_BOOL(true);
-		case CANCEL_FINAL:
-			PG_RETURN_BOOL(false);
-		case CANCEL_LOCKED:
-			break;
-	}
-	tdo_wake_if_rolled_back();
-	tdo_finish_unstarted(&live, &run, TDO_CANCELED, tdo_failure_to_jsonb(tdo_failure_canceled(reason)));
-	PG_RETURN_BOOL(true);
 }
 
 /* ------------------------------------------------------------ inside of a run */

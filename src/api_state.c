@@ -3,7 +3,7 @@
  * api_state.c
  *	  SQL: reading one run in the view of runs, and the wall in front of it.
  *
- * Job: a run's status; what the view shows and is not in the run's own row;
+ * Job: what the view shows and is not in the run's own row;
  * the row security of _triggerdo.run.
  * Called by: the views; the rewriter, for each reference to our table.
  * Locks: ACCESS SHARE on what it reads, for the moment; a slot's mutex.
@@ -37,9 +37,9 @@
 
 #include "api.h"
 #include "compat.h"
-#include "hook.h"
 #include "rows.h"
 #include "slot.h"
+#include "status.h"
 #include "store.h"
 #include "task.h"
 #include "triggerdo.h"
@@ -60,27 +60,6 @@ static row_security_policy_hook_type previous_policies = NULL;
 
 /* --------------------------------------------------------------------- status */
 
-/* the order counts: a result is the truth, a slot a hint, live the rest */
-static const char *
-status_name(const pg_uuid_t *id, bool has_result, char result, bool has_live, char live)
-{
-	if (has_result)
-		return tdo_status_name(result);
-	if (!has_live)
-		return NULL;
-	switch (tdo_slot_find_run(id, NULL))
-	{
-		case TDO_IN_HAND_RUNNING:
-			return "EXECUTING";
-		case TDO_IN_HAND_WAITING:
-			return "DEQUEUED";
-		case TDO_NOT_IN_HAND:
-			break;
-	}
-	/* (claimed, and in nobody's hand: about to be queued again) */
-	return live == TDO_LIVE_DELAYED ? "DELAYED" : "QUEUED";
-}
-
 static Datum
 status_datum(FunctionCallInfo fcinfo, const char *name)
 {
@@ -96,9 +75,9 @@ tdo_sql_derive_status(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	return status_datum(fcinfo,
-						status_name(PG_GETARG_UUID_P(0),
-									!PG_ARGISNULL(1), PG_ARGISNULL(1) ? 0 : PG_GETARG_CHAR(1),
-									!PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_CHAR(2)));
+						tdo_status_derive(PG_GETARG_UUID_P(0),
+										  !PG_ARGISNULL(1), PG_ARGISNULL(1) ? 0 : PG_GETARG_CHAR(1),
+										  !PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_CHAR(2)));
 }
 
 Datum
@@ -239,8 +218,7 @@ tdo_sql_run_status(PG_FUNCTION_ARGS)
 {
 	const TdoState *s = &look(fcinfo, false)->state;
 
-	return status_datum(fcinfo, status_name(PG_GETARG_UUID_P(0), s->is_final, s->result.status,
-											s->is_live, s->live.state));
+	return status_datum(fcinfo, tdo_status_of(PG_GETARG_UUID_P(0), s));
 }
 
 Datum

@@ -79,8 +79,8 @@ invalid(const char *message, const char *hint)
 
 /* ------------------------------------------------------------- one enqueue */
 
-void
-tdo_get_triggerable(const char *id, TdoTask *task)
+static void
+get_task(const char *id, TdoTask *task)
 {
 	tdo_origin_require_bound();
 	if (!tdo_definition(id, task))
@@ -88,17 +88,29 @@ tdo_get_triggerable(const char *id, TdoTask *task)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("task \"%s\" does not exist", id),
 				 errhint("Define it with triggerdo.define_task().")));
+}
+
+static void
+require_owner_here(const TdoTask *task)
+{
+	if (tdo_role_is_missing(task->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("role \"%s\", which owns task \"%s\", does not exist on this server",
+						tdo_role_name(task->owner), task->id),
+				 errhint("CREATE ROLE, and call triggerdo.resume().")));
+}
+
+void
+tdo_get_triggerable(const char *id, TdoTask *task)
+{
+	get_task(id, task);
 	if (!tdo_may(id, task->owner, TDO_MAY_TRIGGER))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for task \"%s\"", id),
 				 errhint("Its owner may trigger it, members of its owner, and roles that were granted \"trigger\".")));
-	if (tdo_role_is_missing(task->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("role \"%s\", which owns task \"%s\", does not exist on this server",
-						tdo_role_name(task->owner), id),
-				 errhint("CREATE ROLE, and call triggerdo.resume().")));
+	require_owner_here(task);
 }
 
 static void
@@ -216,6 +228,7 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 		e->parent = &current->run->run_id;
 		e->root = current->run->has_parent ? &current->run->root : e->parent;
 		e->depth = current->run->depth + 1;
+		e->parent_ends_first = current->ends_first;
 	}
 }
 
@@ -494,6 +507,58 @@ read_options(Options *o, const char *function, Jsonb *options)
 		if (v.type != jbvNull)
 			read_option(o, function, key, &v);
 	}
+}
+
+TimestampTz
+tdo_start_time(Interval *delay, bool has_run_at, TimestampTz run_at)
+{
+	Options		o = {.delay = delay,.has_run_at = has_run_at,.run_at = run_at};
+
+	return start_time(&o);
+}
+
+/*
+ * Who manages a task's runs may, as long as the id is that owner's; others as
+ * they may read the run and trigger the task.
+ */
+bool
+tdo_may_replay(const TdoRun *run, const TdoTask *task)
+{
+	if (task->owner == run->owner && tdo_may(run->task, run->owner, TDO_MAY_MANAGE))
+		return true;
+	return tdo_may_read_run(run) && tdo_may(task->id, task->owner, TDO_MAY_TRIGGER);
+}
+
+/* what the options do not say is as it was */
+pg_uuid_t
+tdo_replay(const TdoRun *original, Jsonb *payload, Jsonb *options)
+{
+	Options		o;
+	TdoTask		task;
+	TdoEnqueue	e;
+
+	read_options(&o, "replay_run", options);
+	get_task(original->task, &task);
+	if (!tdo_may_replay(original, &task))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for task \"%s\"", original->task),
+				 errhint("Its owner may replay its runs, members of its owner, roles that were granted \"manage\", and who may read the run and was granted \"trigger\".")));
+	require_owner_here(&task);
+	fill_enqueue(&e, &task, payload ? payload : original->payload, &o);
+	if (!o.has_max_attempts)
+		e.max_attempts = original->max_attempts;
+	if (!o.max_duration)
+		e.max_duration = original->max_duration;
+	if (!o.tags)
+		e.tags = original->tags;
+	if (!o.metadata)
+		e.metadata = original->metadata;
+	e.replay_of = &original->run_id;
+	/* who triggers a run may read it, so to replay it must not be to read it */
+	if (!tdo_may_read_run(original))
+		e.triggered_by = task.owner;
+	return tdo_enqueue(&e);
 }
 
 /* ------------------------------------------------------------------- batches */

@@ -405,6 +405,7 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 	nest_level = NewGUCNestLevel();
 	tdo_sub_begin(&sub);
 	tdo_fill_current_run(&here, entry, run, attempt);
+	here.ends_first = true;
 	tdo_set_current_run(&here);
 	entry->busy++;
 	PG_TRY();

@@ -39,6 +39,8 @@ typedef struct TdoCurrentRun
 	int			max_attempts;
 	TimestampTz retry_at;		/* set by retry_run_at */
 	bool		transactions;	/* it spans several, and their rollbacks */
+	bool		ends_first;		/* it is final before anybody sees what is
+								 * triggered here */
 	struct TdoCurrentRun *outer;	/* the run that called run_now, or NULL */
 } TdoCurrentRun;
 

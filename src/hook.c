@@ -32,6 +32,7 @@
 #include "hook.h"
 #include "json.h"
 #include "origin.h"
+#include "status.h"
 #include "triggerdo.h"
 
 #define HOOK_HINT \
@@ -210,28 +211,6 @@ tdo_hook_of(const TdoTask *task, char kind, TdoHookFn *fn)
 }
 
 /* ------------------------------------------------------- what a hook is shown */
-
-const char *
-tdo_status_name(char status)
-{
-	switch (status)
-	{
-		case TDO_COMPLETED:
-			return "COMPLETED";
-		case TDO_CANCELED:
-			return "CANCELED";
-		case TDO_FAILED:
-			return "FAILED";
-		case TDO_CRASHED:
-			return "CRASHED";
-		case TDO_EXPIRED:
-			return "EXPIRED";
-		case TDO_TIMED_OUT:
-			return "TIMED_OUT";
-		default:
-			return "SYSTEM_FAILURE";
-	}
-}
 
 static void
 put_time(TdoJsonBuild *b, const char *key, TimestampTz t)

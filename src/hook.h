@@ -88,9 +88,6 @@ extern Oid	tdo_hook_resolve(const TdoHookFn *fn, Oid role);
 /* "app"."f", quoted */
 extern char *tdo_hook_function_name(const TdoHookFn *fn);
 
-/* the public name of a final status */
-extern const char *tdo_status_name(char status);
-
 /* to_jsonb of the run's row in triggerdo.runs, as it is to be; result.status 0: EXECUTING */
 extern Jsonb *tdo_hook_run(const TdoRun *run, const TdoTask *task, const TdoResult *result);
 

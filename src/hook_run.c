@@ -152,6 +152,7 @@ tdo_hooks_call(const TdoEntry *entry, const TdoRun *run, int attempt, const TdoD
 		ErrorData  *edata;
 
 		tdo_fill_current_run(&here, entry, run, attempt);
+		here.ends_first = true;
 		call.fn = &due->fns[i];
 		call.run = due->run;
 		called = at_end = true;
@@ -461,6 +462,7 @@ call_queued(const TdoHook *taken)
 		run.owner = hook.owner;
 		run.depth = hook.depth;
 		here.run = &run;
+		here.ends_first = hook.kind != TDO_ON_START;
 		call.fn = &hook.fn;
 		call.run = hook.run;
 		called = true;

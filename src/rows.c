@@ -167,6 +167,46 @@ set_time(Datum *values, bool *nulls, int attno, TimestampTz t)
 
 /* ---------------------------------------------------------------------- run */
 
+void
+tdo_run_read(Relation rel, HeapTuple tuple, TdoRun *run)
+{
+	bool		isnull;
+	Datum		d;
+
+	memset(run, 0, sizeof(*run));
+	run->run_id = column_uuid(tuple, rel, RUN_ID, &isnull);
+	run->created_at = column_time(tuple, rel, RUN_CREATED_AT);
+	run->delayed_until = column_time(tuple, rel, RUN_DELAYED_UNTIL);
+	run->owner = DatumGetObjectId(column(tuple, rel, RUN_OWNER, &isnull));
+	run->triggered_by = DatumGetObjectId(column(tuple, rel, RUN_TRIGGERED_BY, &isnull));
+	run->priority = DatumGetInt32(column(tuple, rel, RUN_PRIORITY, &isnull));
+	d = column(tuple, rel, RUN_MAX_ATTEMPTS, &isnull);
+	run->max_attempts = isnull ? 0 : DatumGetInt32(d);
+	d = column(tuple, rel, RUN_MAX_DURATION, &isnull);
+	run->max_duration = isnull ? 0 : DatumGetInt64(d);
+	run->parent = column_uuid(tuple, rel, RUN_PARENT, &isnull);
+	run->has_parent = !isnull;
+	run->root = column_uuid(tuple, rel, RUN_ROOT, &isnull);
+	run->batch = column_uuid(tuple, rel, RUN_BATCH, &isnull);
+	run->has_batch = !isnull;
+	run->task = TextDatumGetCString(column(tuple, rel, RUN_TASK, &isnull));
+	d = column(tuple, rel, RUN_TAGS, &isnull);
+	run->tags = isnull ? NULL : DatumGetArrayTypePCopy(d);
+	run->payload = column_jsonb(tuple, rel, RUN_PAYLOAD);
+	run->metadata = column_jsonb(tuple, rel, RUN_METADATA);
+	run->depth = DatumGetInt16(column(tuple, rel, RUN_DEPTH, &isnull));
+	d = column(tuple, rel, RUN_KEEP_RESULT, &isnull);
+	run->keep_result = !isnull && DatumGetBool(d);
+	run->replay_of = column_uuid(tuple, rel, RUN_REPLAY_OF, &isnull);
+	run->has_replay_of = !isnull;
+	d = column(tuple, rel, RUN_IDEMPOTENCY_KEY, &isnull);
+	run->idempotency_key = isnull ? NULL : TextDatumGetCString(d);
+	d = column(tuple, rel, RUN_QUEUE, &isnull);
+	run->queue = isnull ? NULL : TextDatumGetCString(d);
+	d = column(tuple, rel, RUN_SCHEDULE, &isnull);
+	run->schedule = isnull ? NULL : TextDatumGetCString(d);
+}
+
 bool
 tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 {
@@ -174,8 +214,6 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		isnull;
-	Datum		d;
 
 	/* retention may drop it in this moment */
 	rel = OidIsValid(part) ? try_relation_open(part, AccessShareLock) : NULL;
@@ -184,36 +222,7 @@ tdo_run_get(const pg_uuid_t *id, TdoRun *run)
 	scan = scan_by_id(rel, tdo_primary_key(rel), id, SnapshotSelf);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-	{
-		memset(run, 0, sizeof(*run));
-		run->run_id = *id;
-		run->created_at = column_time(tuple, rel, RUN_CREATED_AT);
-		run->delayed_until = column_time(tuple, rel, RUN_DELAYED_UNTIL);
-		run->owner = DatumGetObjectId(column(tuple, rel, RUN_OWNER, &isnull));
-		run->triggered_by = DatumGetObjectId(column(tuple, rel, RUN_TRIGGERED_BY, &isnull));
-		run->priority = DatumGetInt32(column(tuple, rel, RUN_PRIORITY, &isnull));
-		d = column(tuple, rel, RUN_MAX_ATTEMPTS, &isnull);
-		run->max_attempts = isnull ? 0 : DatumGetInt32(d);
-		d = column(tuple, rel, RUN_MAX_DURATION, &isnull);
-		run->max_duration = isnull ? 0 : DatumGetInt64(d);
-		run->parent = column_uuid(tuple, rel, RUN_PARENT, &isnull);
-		run->has_parent = !isnull;
-		run->root = column_uuid(tuple, rel, RUN_ROOT, &isnull);
-		run->batch = column_uuid(tuple, rel, RUN_BATCH, &isnull);
-		run->has_batch = !isnull;
-		run->task = TextDatumGetCString(column(tuple, rel, RUN_TASK, &isnull));
-		d = column(tuple, rel, RUN_TAGS, &isnull);
-		run->tags = isnull ? NULL : DatumGetArrayTypePCopy(d);
-		run->payload = column_jsonb(tuple, rel, RUN_PAYLOAD);
-		run->metadata = column_jsonb(tuple, rel, RUN_METADATA);
-		run->depth = DatumGetInt16(column(tuple, rel, RUN_DEPTH, &isnull));
-		d = column(tuple, rel, RUN_KEEP_RESULT, &isnull);
-		run->keep_result = !isnull && DatumGetBool(d);
-		run->replay_of = column_uuid(tuple, rel, RUN_REPLAY_OF, &isnull);
-		run->has_replay_of = !isnull;
-		d = column(tuple, rel, RUN_IDEMPOTENCY_KEY, &isnull);
-		run->idempotency_key = isnull ? NULL : TextDatumGetCString(d);
-	}
+		tdo_run_read(rel, tuple, run);
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
@@ -511,8 +520,9 @@ tdo_live_lock_tuple(Relation rel, HeapTuple tuple)
 	return lock_tuple(rel, &tuple->t_self, LockWaitSkip) == TM_Ok;
 }
 
-TdoLock
-tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live)
+/* with `state`: one in another state is as good as gone, and not waited for */
+static TdoLock
+lock_live(const pg_uuid_t *id, LockWaitPolicy policy, char state, TdoLive *live)
 {
 	const TdoObjects *o = tdo_objects();
 	Relation	rel = table_open(o->live, RowExclusiveLock);
@@ -522,7 +532,8 @@ tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live)
 	CommandCounterIncrement();
 	for (;;)
 	{
-		bool		found = find_live(rel, o->live_pkey, id, live);
+		bool		found = find_live(rel, o->live_pkey, id, live) &&
+		(state == 0 || live->state == state);
 		TM_Result	result = found ? lock_tuple(rel, &live->tid, policy) : TM_Deleted;
 
 		if (!found)
@@ -541,6 +552,18 @@ tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live)
 	}
 	table_close(rel, NoLock);
 	return answer;
+}
+
+TdoLock
+tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live)
+{
+	return lock_live(id, policy, 0, live);
+}
+
+TdoLock
+tdo_live_lock_delayed(const pg_uuid_t *id, TdoLive *live)
+{
+	return lock_live(id, LockWaitBlock, TDO_LIVE_DELAYED, live);
 }
 
 void

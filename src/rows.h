@@ -50,6 +50,8 @@ typedef struct TdoRun
 	bool		has_replay_of;
 	pg_uuid_t	replay_of;		/* the run that this one repeats */
 	char	   *idempotency_key;	/* NULL: none */
+	char	   *queue;			/* NULL: the task's own */
+	char	   *schedule;		/* NULL: none */
 } TdoRun;
 
 typedef struct TdoLive
@@ -90,6 +92,9 @@ typedef struct TdoAttempt
 
 /* false: there is none. Looks at what is committed now or is our own, whatever the isolation level. */
 extern bool tdo_run_get(const pg_uuid_t *id, TdoRun *run);
+
+/* of a row that a scan of a partition of runs has just shown; copies */
+extern void tdo_run_read(Relation rel, HeapTuple tuple, TdoRun *run);
 extern bool tdo_result_get(const pg_uuid_t *id, TdoResult *result);
 extern bool tdo_live_get(const pg_uuid_t *id, TdoLive *live);
 
@@ -144,6 +149,9 @@ typedef enum TdoLock
 
 /* lock a live row FOR UPDATE and read what it is now */
 extern TdoLock tdo_live_lock(const pg_uuid_t *id, LockWaitPolicy policy, TdoLive *live);
+
+/* the same, waiting, while it is delayed: one that is not, or no more, is GONE */
+extern TdoLock tdo_live_lock_delayed(const pg_uuid_t *id, TdoLive *live);
 
 /* lock the row that a scan has just shown; false: busy, changed or gone */
 extern bool tdo_live_lock_tuple(Relation rel, HeapTuple tuple);

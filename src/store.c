@@ -93,7 +93,8 @@ invalidate_relation(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == objects.task || relid == objects.live ||
 		relid == objects.timer || relid == objects.role || relid == objects.change ||
-		relid == objects.idempotency || relid == objects.hook)
+		relid == objects.idempotency || relid == objects.hook ||
+		relid == objects.child)
 	{
 		objects_valid = false;
 		object_changes++;
@@ -218,6 +219,8 @@ find_relations(TdoObjects *o)
 	o->hook = our_relation(o, "hook");
 	o->hook_pkey = our_relation(o, "hook_pkey");
 	o->hook_queue = our_relation(o, "hook_queue");
+	o->child = our_relation(o, "child");
+	o->child_pkey = our_relation(o, "child_pkey");
 }
 
 const TdoObjects *
@@ -244,7 +247,7 @@ tdo_objects_if_any(void)
 		 */
 		if (!OidIsValid(o.timer_due) || !OidIsValid(o.admin) ||
 			!OidIsValid(o.change_pkey) || !OidIsValid(o.idempotency_expires) ||
-			!OidIsValid(o.hook_queue))
+			!OidIsValid(o.hook_queue) || !OidIsValid(o.child_pkey))
 		{
 			o.extension = InvalidOid;
 			whole = false;
@@ -535,6 +538,16 @@ make_day(int day)
 }
 
 Oid
+tdo_partition_task_index(int day)
+{
+	char		name[NAMEDATALEN];
+
+	partition_name(name, TDO_RUN, day);
+	strlcat(name, "_task", NAMEDATALEN);
+	return our_relation(tdo_objects(), name);
+}
+
+Oid
 tdo_partition_make(TdoFamily family, int day)
 {
 	Oid			part = tdo_partition(family, day);
@@ -641,6 +654,7 @@ tdo_lock_tables(void)
 	lock_family(TDO_RUN);
 	LockRelationOid(o.live, AccessExclusiveLock);
 	LockRelationOid(o.timer, AccessExclusiveLock);
+	LockRelationOid(o.child, AccessExclusiveLock);
 	lock_family(TDO_RESULT);
 	lock_family(TDO_ATTEMPT);
 	LockRelationOid(o.hook, AccessExclusiveLock);

@@ -38,6 +38,8 @@ typedef struct TdoObjects
 	Oid			timer;
 	Oid			timer_pkey;
 	Oid			timer_due;
+	Oid			child;
+	Oid			child_pkey;
 	Oid			origin;
 	Oid			role;
 	Oid			role_oid;
@@ -97,7 +99,10 @@ extern int	tdo_today(void);
 /* the partition of a day, or InvalidOid */
 extern Oid	tdo_partition(TdoFamily family, int day);
 
-/* the same, made when missing; takes our own lock until commit if it has to */
+/* the index by task and time of creation of a day's runs, or InvalidOid */
+extern Oid	tdo_partition_task_index(int day);
+
+/* the partition, made when missing; takes our own lock until commit if it has to */
 extern Oid	tdo_partition_make(TdoFamily family, int day);
 
 /*

@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "storage/proc.h"
 
+#include "child.h"
 #include "clock.h"
 #include "compat.h"
 #include "fault.h"
@@ -69,7 +70,7 @@ tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached)
 	run.created_at = now;
 	run.delayed_until = delayed ? e->run_at : 0;
 	run.owner = e->task->owner;
-	run.triggered_by = GetUserId();
+	run.triggered_by = OidIsValid(e->triggered_by) ? e->triggered_by : GetUserId();
 	run.max_attempts = e->max_attempts;
 	run.max_duration = e->max_duration;
 	if (e->parent)
@@ -114,6 +115,8 @@ tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached)
 	}
 	else
 		tdo_wake_queued(run.owner, live.order_key);
+	if (e->parent && !e->parent_ends_first)
+		tdo_child_insert(e->parent, &run.run_id);
 	return run.run_id;
 }
 
@@ -192,6 +195,8 @@ tdo_finish(const TdoLive *live, const TdoRun *run, const TdoTask *task, char sta
 	tdo_live_delete(live);
 	if (live->state == TDO_LIVE_DELAYED)
 		tdo_timer_delete(&live->run_id);
+	if (run && run->has_parent)
+		tdo_child_delete(&run->parent, &run->run_id);
 	tdo_wake_finished(&live->run_id);
 	CommandCounterIncrement();
 }
@@ -352,6 +357,27 @@ tdo_later(const pg_uuid_t *id, int64 delay_us)
 	if (tdo_live_lock(id, LockWaitSkip, &live) == TDO_LOCKED &&
 		live.state == TDO_LIVE_QUEUED)
 		delay_until(&live, tdo_now() + delay_us);
+}
+
+bool
+tdo_reschedule(const pg_uuid_t *id, TimestampTz at)
+{
+	TdoLive		live;
+	TimestampTz now = tdo_now();
+
+	if (tdo_live_lock_delayed(id, &live) != TDO_LOCKED)
+		return false;
+	/* the clock passes over what is locked */
+	tdo_wake_if_rolled_back();
+	tdo_timer_delete(id);
+	if (at > now)
+	{
+		delay_until(&live, at);
+		return true;
+	}
+	live.order_key = now;
+	queue_again(&live);
+	return true;
 }
 
 bool

@@ -32,8 +32,11 @@ typedef struct TdoEnqueue
 	const pg_uuid_t *parent;	/* NULL: not from inside a run */
 	const pg_uuid_t *root;
 	int			depth;			/* how many runs above it */
+	bool		parent_ends_first;	/* it is final before anybody sees this
+									 * run */
 	bool		keep_result;	/* somebody waits for it */
 	const pg_uuid_t *replay_of; /* NULL: no replay */
+	Oid			triggered_by;	/* 0: the current user */
 	const char *idempotency_key;	/* NULL: none; else until: */
 	TimestampTz idempotency_expires;
 } TdoEnqueue;
@@ -114,6 +117,12 @@ extern bool tdo_executor_ended(const TdoEnded *ended);
  * InvalidOid.  False: as above.
  */
 extern bool tdo_suspected(const pg_uuid_t *id, bool counts, TimestampTz started, Oid *owner);
+
+/*
+ * DELAYED -> DELAYED until another time, or QUEUED when that has come.  False: it
+ * is not delayed, or not any more.  Waits for who has it locked.
+ */
+extern bool tdo_reschedule(const pg_uuid_t *id, TimestampTz at);
 
 /* QUEUED -> DELAYED for so long, no attempt counted: the machine was to blame */
 extern void tdo_later(const pg_uuid_t *id, int64 delay_us);

@@ -112,7 +112,7 @@ dump_to('data-only', '-a');
 my ($list) = run_command([ 'pg_restore', '-l', "$dir/full" ]);
 my @data = sort grep { !/^(run|result|attempt)_\d{8}$/ } $list =~ /TABLE DATA _triggerdo (\w+)/g;
 is("@data",
-	'admin change grant hook idempotency live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
+	'admin change child grant hook idempotency live role task timer', 'F43: a dump has the rows of these tables and of the partitions, of no other');
 my ($text) = run_command([ 'pg_restore', '-f', '-', "$dir/full" ]);
 my $system = $from->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
 unlike($text, qr/$system|_triggerdo\.origin/, 'F43: nothing in a dump tells of the server it is from');
@@ -248,7 +248,7 @@ clock($to, q{set_time('2031-03-03 18:00:00+00')});
 my $db = make_database('steps');
 restore('full', $db, '--section=pre-data');
 wait_runs($to, q{EXISTS (SELECT FROM triggerdo.workers WHERE kind = 'scheduler' AND pid IS NOT NULL AND database = current_database())}, $db);
-foreach my $table ('live', 'timer', 'role', 'task')
+foreach my $table ('live', 'timer', 'child', 'role', 'task')
 {
 	my ($data) = run_command([ 'pg_restore', '-a', '-t', $table, '-f', '-', "$dir/full" ]);
 	$to->safe_psql($db, $data);
@@ -261,7 +261,7 @@ is(psql_in($db, q{SELECT count(*) FROM _triggerdo.timer}), '6', 'F43: half loade
 unbound_ok($db, 'half loaded');
 clock($to, q{set_time('2031-03-03 18:00:00+00')});
 my ($rest) = run_command([ 'pg_restore', '-l', "$dir/full" ]);
-append_to_file("$dir/list", join("\n", grep { !/TABLE DATA _triggerdo (live|timer|role|task) / } split /\n/, $rest) . "\n");
+append_to_file("$dir/list", join("\n", grep { !/TABLE DATA _triggerdo (live|timer|child|role|task) / } split /\n/, $rest) . "\n");
 restore('full', $db, '--section=data', '--section=post-data', '-L', "$dir/list");
 psql_in($db, 'SELECT triggerdo.resume()');
 invariants_ok($to, 'loaded in steps, resumed', $db);

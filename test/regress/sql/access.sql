@@ -9,7 +9,7 @@
 --   2. make check T="install access" KEEP=/tmp/k; read the difference (a line "wrong" must not be among them);
 --      cp /tmp/k/regress/results/access.out expected/
 --   3. put the lines that begin with "|" into docs/ACCESS.md: scripts/access-doc does (TAP 061_tenants compares)
--- Red without: each check of a right there is, among them tdo_may() in get_task(), tdo_get_manageable_run(), tdo_get_readable_run(),
+-- Red without: each check of a right there is, among them tdo_may() in tdo_get_triggerable(), tdo_get_manageable_run(), tdo_get_readable_run(),
 -- require_admin() in src/api_pause.c and src/api_admin.c, the predicates of sql/90_views.sql.
 
 -- (one executor for the run that is in hand, none for the others)
@@ -58,6 +58,13 @@ INSERT INTO test.access (name, about, statement, expected) VALUES
     ('cancel_run', '', $$SELECT triggerdo.cancel_run('{run}')$$,                                        'ok ok ok 02000 42501 02000 ok 02000 42501'),
     ('cancel_run', 'triggered by the grantee', $$SELECT triggerdo.cancel_run('{shared}')$$,             'ok ok ok 42501 42501 02000 ok 02000 42501'),
     ('cancel_run', 'no such run', $$SELECT triggerdo.cancel_run('{free}')$$,                            '02000 02000 02000 02000 02000 02000 02000 02000 42501'),
+    ('cancel_runs', 'how many', $$SELECT triggerdo.cancel_runs('{"task":"a-task","status":"QUEUED"}')$$,  '2 2 2 0 0 0 2 0 42501'),
+    ('reschedule_run', 'it is queued', $$SELECT triggerdo.reschedule_run('{run}', '1 h')$$,             'ok ok ok 02000 42501 02000 ok 02000 42501'),
+    ('reschedule_run', 'triggered by the grantee', $$SELECT triggerdo.reschedule_run('{shared}', '1 h')$$, 'ok ok ok 42501 42501 02000 ok 02000 42501'),
+    ('replay_run', '', $$SELECT triggerdo.replay_run('{run}')$$,                                        'ok ok ok 02000 42501 02000 ok 02000 42501'),
+    ('replay_run', 'triggered by the grantee', $$SELECT triggerdo.replay_run('{shared}')$$,             'ok ok ok ok 42501 02000 ok 02000 42501'),
+    ('replay_run', 'no such run', $$SELECT triggerdo.replay_run('{free}')$$,                            '02000 02000 02000 02000 02000 02000 02000 02000 42501'),
+    ('replay_runs', 'how many', $$SELECT triggerdo.replay_runs('{"task":"a-task","status":"QUEUED"}')$$,  '2 2 2 1 0 0 2 0 42501'),
     ('on_change', 'of a table of the caller''s', $$SELECT triggerdo.on_change('test.followed', 'a-task')$$, 'ok 42501 ok ok 42501 42501 42501 42501 42501'),
     ('on_change', 'of a table of the owner''s', $$SELECT triggerdo.on_change('a_owner.followed', 'a-task')$$, 'ok 42501 ok 42501 42501 42501 42501 42501 42501'),
     ('drop_on_change', 'of a table of the owner''s', $$SELECT triggerdo.drop_on_change('a_owner.followed', 'a-task')$$, 'ok 42501 ok 42501 42501 42501 42501 42501 42501'),

@@ -37,7 +37,7 @@ BEGIN READ ONLY;
 SELECT test.error(format('SELECT triggerdo.cancel_run(%L)', :'kept'));
 COMMIT;
 
--- Who may: the owner and who acts for it. Red without: tdo_may_act_as() and tdo_get_readable_run() in tdo_sql_cancel_run().
+-- Who may: the owner and who acts for it. Red without: tdo_get_manageable_run() in tdo_sql_cancel_run().
 RESET ROLE;
 SET ROLE bob;
 SELECT test.error(format('SELECT triggerdo.cancel_run(%L)', :'kept')) AS stranger;

@@ -1,5 +1,5 @@
 -- Grants: what an owner gives others on a task, what administrators may, and what of it ends when.
--- Red without: tdo_may() in get_task() (src/api_trigger.c), tdo_get_manageable_run() (src/api_run.c) and
+-- Red without: tdo_may() in tdo_get_triggerable() (src/api_trigger.c), tdo_get_manageable_run() (src/api_run.c) and
 -- tdo_sql_define_task(); granted() in tdo_may_read(); keep_work() (src/api_task.c); tdo_grant_forget_task() in
 -- drop_task; the comparison of owners in key_compare() (src/grant.c); tell(); remove_dropped().
 
