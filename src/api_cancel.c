@@ -79,10 +79,10 @@ pause_cancel(void)
  * Lock the run, or stop it when it is being executed.  Other sessions' locks
  * are waited for as any row lock is; a run that an executor has claimed along
  * with others is the caller's to look at again, because in a moment it is either
- * begun or free.
+ * begun or free.  Without `wait` so is one that another session holds.
  */
 static CancelStep
-lock_or_stop(const pg_uuid_t *id, const char *reason, TdoLive *live)
+lock_or_stop(const pg_uuid_t *id, const char *reason, bool wait, TdoLive *live)
 {
 	LockWaitPolicy policy = LockWaitSkip;
 	int			looks = 0;
@@ -119,7 +119,7 @@ lock_or_stop(const pg_uuid_t *id, const char *reason, TdoLive *live)
 		}
 		if (held && ++looks > MAX_LOOKS)
 			return CANCEL_FINAL;	/* it is done, and waits for us to say so */
-		if (!held && answer == TDO_STOP_LATER)
+		if (!held && (answer == TDO_STOP_LATER || !wait))
 			return CANCEL_LATER;
 
 		/*
@@ -263,11 +263,11 @@ may_cancel(Cancels *c, const TdoRun *run)
 
 /* false: look again later */
 static bool
-cancel_one(Cancels *c, const TdoRun *run)
+cancel_one(Cancels *c, const TdoRun *run, bool wait)
 {
 	TdoLive		live;
 
-	switch (lock_or_stop(&run->run_id, c->reason, &live))
+	switch (lock_or_stop(&run->run_id, c->reason, wait, &live))
 	{
 		case CANCEL_LOCKED:
 			finish_canceled(&live, run, c->reason);
@@ -294,10 +294,14 @@ cancel_by_id(Cancels *c, const pg_uuid_t *id)
 {
 	TdoRun		run;
 
-	return !tdo_run_get(id, &run) || cancel_one(c, &run);
+	return !tdo_run_get(id, &run) || cancel_one(c, &run, false);
 }
 
-/* those that executors had claimed along with others: begun by now, or free */
+/*
+ * Those that executors had claimed along with others: begun by now, or free.  Not
+ * in the order of ids any more, so no lock is waited for: two such calls would
+ * deadlock.
+ */
 static void
 cancel_later(Cancels *c)
 {
@@ -385,7 +389,7 @@ cancel_children(Cancels *c)
 				;
 			else if (!may_cancel(c, &run))
 				c->spared += tdo_inside_of(&run.run_id) ? 0 : 1;
-			else if (!cancel_one(c, &run))
+			else if (!cancel_one(c, &run, true))
 				ids_add(&c->later, &run.run_id);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(c->each);
@@ -428,7 +432,7 @@ cancel_run(const TdoRun *run, const char *reason)
 
 	for (;;)
 	{
-		switch (lock_or_stop(&run->run_id, reason, &live))
+		switch (lock_or_stop(&run->run_id, reason, true, &live))
 		{
 			case CANCEL_ASKED:
 				return await_stop(run);
@@ -499,7 +503,7 @@ tdo_sql_cancel_runs(PG_FUNCTION_ARGS)
 	{
 		MemoryContext old = MemoryContextSwitchTo(c.each);
 
-		if (may_cancel(&c, &run) && !cancel_one(&c, &run))
+		if (may_cancel(&c, &run) && !cancel_one(&c, &run, true))
 			ids_add(&c.later, &run.run_id);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(c.each);

@@ -2,7 +2,7 @@
 # whole backlog beside executors, and the memory and time that these take.
 #
 # Red without, in src/api_cancel.c: note_children() in cancel_one() (grandchildren),
-# ids_add(&c->later) (runs claimed along with others), await_all(), MemoryContextReset(c->each);
+# ids_add(&c->later) (runs claimed along with others), await_all(), MemoryContextReset(c->each), "|| !wait" (deadlocks, now and then);
 # in src/filter.c: MemoryContextReset(s->run_context), the snapshot of tdo_filter_begin() (a replay of many does not end).
 
 use strict;
@@ -145,7 +145,7 @@ for my $round (1 .. 5)
 	foreach my $r (@runs)
 	{
 		$r->[0]->finish;
-		is(${ $r->[2] }, '', "round $round: no deadlock");
+		unlike(${ $r->[2] }, qr/ERROR|FATAL/, "round $round: no deadlock");
 	}
 }
 all_final($node);
