@@ -35,8 +35,11 @@ extern Tuplestorestate *tdo_begin_rows(FunctionCallInfo fcinfo, TupleDesc *tupde
 /* the task, which the current user may trigger; ERROR 42704, 42501, 55000 */
 extern void tdo_get_triggerable(const char *id, TdoTask *task);
 
-/* trigger_task(id, payload), all else at its default, by the current user */
-extern pg_uuid_t tdo_trigger(const char *id, Jsonb *payload);
+/* the same for a task that was read (NULL: there is none), and whether the user may trigger it */
+extern void tdo_check_triggerable(const char *id, const TdoTask *task, bool may);
+
+/* trigger_task(id, payload), all else at its default, by the current user; rights were checked */
+extern pg_uuid_t tdo_trigger(const TdoTask *task, Jsonb *payload);
 
 /* {"ok",...}: what wait_for_run gives for a final run */
 extern Jsonb *tdo_run_object(const TdoRun *run, const TdoResult *result);

@@ -7,9 +7,10 @@
  * turn a row's change into a run.
  * Called by: SQL; the server, for each change.
  * Locks: on_change takes SHARE ROW EXCLUSIVE on the table, as CREATE TRIGGER
- * does, drop_on_change ACCESS EXCLUSIVE, as DROP TRIGGER; then both take the lock
- * that definitions share, never the other way round: who waits for the writers
- * of a table keeps no definer waiting.
+ * does, or ACCESS EXCLUSIVE, as DROP TRIGGER, where a trigger has to go;
+ * drop_on_change ACCESS EXCLUSIVE; each the same on partitions.  Then both take
+ * the lock that definitions share, never the other way round: who waits for the
+ * writers of a table keeps no definer waiting.
  * Crash: ordinary transactions.
  *
  * The trigger is made here, not by a statement: nobody has USAGE on the schema of
@@ -27,12 +28,14 @@
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -58,6 +61,8 @@
 #include "change.h"
 #include "clock.h"
 #include "compat.h"
+#include "definition.h"
+#include "grant.h"
 #include "origin.h"
 #include "shmem.h"
 #include "store.h"
@@ -254,10 +259,11 @@ check_table(Oid relid, bool follow)
 static void
 lock_table(Oid relid, bool follow, LOCKMODE lock)
 {
-	/* nobody waits for, or holds up, a table that is not theirs */
-	check_table(relid, follow);
 	LockRelationOid(relid, lock);
 	check_table(relid, follow);
+	/* the server will want them, too, for the copies of the triggers */
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		list_free(find_all_inheritors(relid, lock, NULL));
 	tdo_task_lock_definitions();
 }
 
@@ -273,20 +279,48 @@ find_trigger(Relation rel, const Kind *kind, const char *task)
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		const Trigger *t = &rel->trigdesc->triggers[i];
+		Found		candidate;
 
 		if (t->tgfoid != function || t->tgnargs != TDO_CHANGE_ARGS ||
 			strcmp(t->tgargs[TDO_CHANGE_ARG_TASK], task) != 0 ||
 			(t->tgtype & kind->events) == 0)
 			continue;
-		/* a partition's copy belongs to the partitioned table's */
-		if (tdo_change_target(t->tgoid) != RelationGetRelid(rel))
-			continue;
-		found.oid = t->tgoid;
-		found.name = pstrdup(t->tgname);
-		found.enabled = t->tgenabled;
-		found.id = pstrdup(t->tgargs[TDO_CHANGE_ARG_ID]);
+		candidate.oid = t->tgoid;
+		candidate.name = pstrdup(t->tgname);
+		candidate.enabled = t->tgenabled;
+		candidate.id = pstrdup(t->tgargs[TDO_CHANGE_ARG_ID]);
+
+		/*
+		 * A partition's copy belongs to the partitioned table's.  This look
+		 * takes in invalidations, and the relcache may build the description
+		 * anew: t is not to be used after it.
+		 */
+		if (tdo_change_target(candidate.oid) == RelationGetRelid(rel))
+			found = candidate;
 	}
 	return found;
+}
+
+/*
+ * Will on_change() drop a trigger?  Without a lasting lock: a stronger lock than
+ * the one that is held is not to be asked for later.  A trigger that comes or
+ * goes meanwhile makes it wait where it need not, or while definers wait.
+ */
+static bool
+has_to_drop(Oid relid, int16 events, const char *task)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	bool		drop = false;
+
+	if (rel == NULL)
+		return false;
+	for (int i = 0; i < lengthof(kinds); i++)
+	{
+		if ((events & kinds[i].events) == 0 && OidIsValid(find_trigger(rel, &kinds[i], task).oid))
+			drop = true;
+	}
+	relation_close(rel, AccessShareLock);
+	return drop;
 }
 
 static char *
@@ -312,6 +346,18 @@ trigger_name(Relation rel, const Kind *kind, const char *task)
 	return name;
 }
 
+static void
+drop_trigger(const Found *old)
+{
+	ObjectAddress address;
+
+	if (!OidIsValid(old->oid))
+		return;
+	ObjectAddressSet(address, TriggerRelationId, old->oid);
+	performDeletion(&address, DROP_RESTRICT, 0);
+	CommandCounterIncrement();
+}
+
 /* a trigger that is there is replaced in place, with what ALTER TABLE made of it */
 static char *
 put_trigger(Relation rel, const Kind *kind, int16 events, const Found *old,
@@ -323,6 +369,18 @@ put_trigger(Relation rel, const Kind *kind, int16 events, const Found *old,
 
 	stmt->replace = OidIsValid(old->oid);
 	stmt->trigname = stmt->replace ? old->name : trigger_name(rel, kind, change->task);
+#if PG_VERSION_NUM < 150000
+
+	/*
+	 * ALTER TRIGGER ... RENAME leaves its name to a partition's copy, and a
+	 * replacement would be made beside that: two runs for each row.
+	 */
+	if (stmt->replace && rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		drop_trigger(old);
+		stmt->replace = false;
+	}
+#endif
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
 	stmt->funcname = list_make2(makeString(TDO_PRIVATE_SCHEMA), makeString("on_change"));
@@ -341,23 +399,11 @@ put_trigger(Relation rel, const Kind *kind, int16 events, const Found *old,
 	}
 	(void) CreateTriggerFiringOn(stmt, condition, RelationGetRelid(rel), InvalidOid, InvalidOid,
 								 InvalidOid, tdo_change_function(), InvalidOid, NULL, false, false,
-								 stmt->replace ? old->enabled : TRIGGER_FIRES_ON_ORIGIN);
+								 OidIsValid(old->oid) ? old->enabled : TRIGGER_FIRES_ON_ORIGIN);
 	if (condition)
 		error_context_stack = callback.previous;
 	CommandCounterIncrement();
 	return stmt->trigname;
-}
-
-static void
-drop_trigger(const Found *old)
-{
-	ObjectAddress address;
-
-	if (!OidIsValid(old->oid))
-		return;
-	ObjectAddressSet(address, TriggerRelationId, old->oid);
-	performDeletion(&address, DROP_RESTRICT, 0);
-	CommandCounterIncrement();
 }
 
 Datum
@@ -367,6 +413,7 @@ tdo_sql_on_change(PG_FUNCTION_ARGS)
 	TdoChange	change = {0};
 	TdoTask		task;
 	int16		events;
+	char	   *id;
 	char	   *condition;
 	char	   *name = NULL;
 	Found		old[lengthof(kinds)];
@@ -377,10 +424,13 @@ tdo_sql_on_change(PG_FUNCTION_ARGS)
 	tdo_require_shmem();
 	PreventCommandIfReadOnly("on_change()");
 	relid = PG_GETARG_OID(0);
+	id = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	events = PG_ARGISNULL(2) ? kinds[0].events : read_operations(PG_GETARG_ARRAYTYPE_P(2));
 	condition = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
-	lock_table(relid, true, ShareRowExclusiveLock);
-	tdo_get_triggerable(text_to_cstring(PG_GETARG_TEXT_PP(1)), &task);
+	/* nobody waits for, or holds up, a table that is not theirs */
+	check_table(relid, true);
+	lock_table(relid, true, has_to_drop(relid, events, id) ? AccessExclusiveLock : ShareRowExclusiveLock);
+	tdo_get_triggerable(id, &task);
 	strlcpy(change.task, task.id, sizeof(change.task));
 	change.role = GetUserId();
 	tdo_new_run_id(change.id.data);
@@ -428,6 +478,7 @@ tdo_sql_drop_on_change(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("drop_on_change()");
 	relid = PG_GETARG_OID(0);
 	task = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	check_table(relid, false);
 	lock_table(relid, false, AccessExclusiveLock);
 	rel = table_open(relid, NoLock);
 	for (int i = 0; i < lengthof(kinds); i++)
@@ -447,6 +498,7 @@ tdo_sql_drop_on_change(PG_FUNCTION_ARGS)
 
 typedef struct Call
 {
+	const Trigger *trigger;
 	const TdoChange *change;
 	Jsonb	   *payload;
 } Call;
@@ -548,12 +600,24 @@ check_role(const TdoChange *change, Form_pg_class target)
 				 errhint(MEND_HINT)));
 }
 
+/*
+ * The subscription is looked at again, and after the task and the right to it:
+ * drop_task() ends all of them in one commit, which may have come while the
+ * payload was made, and nobody's write fails because of it.
+ */
 static void
 trigger_run(void *arg)
 {
 	const Call *call = arg;
+	TdoTask		task;
+	TdoChange	change;
+	bool		found = tdo_definition(call->change->task, &task);
+	bool		may = found && tdo_may(task.id, task.owner, TDO_MAY_TRIGGER);
 
-	(void) tdo_trigger(call->change->task, call->payload);
+	if (!tdo_change_of(call->trigger, &change))
+		return;
+	tdo_check_triggerable(call->change->task, found ? &task : NULL, may);
+	(void) tdo_trigger(&task, call->payload);
 }
 
 static void
@@ -576,6 +640,7 @@ follow_change(const TriggerData *t, const TdoChange *change)
 		return;
 	target = (Form_pg_class) GETSTRUCT(tuple);
 	check_role(change, target);
+	call.trigger = t->tg_trigger;
 	call.change = change;
 	call.payload = make_payload(t, target);
 	ReleaseSysCache(tuple);

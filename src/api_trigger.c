@@ -80,10 +80,9 @@ invalid(const char *message, const char *hint)
 /* ------------------------------------------------------------- one enqueue */
 
 static void
-get_task(const char *id, TdoTask *task)
+require_task(const char *id, const TdoTask *task)
 {
-	tdo_origin_require_bound();
-	if (!tdo_definition(id, task))
+	if (task == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("task \"%s\" does not exist", id),
@@ -102,15 +101,31 @@ require_owner_here(const TdoTask *task)
 }
 
 void
-tdo_get_triggerable(const char *id, TdoTask *task)
+tdo_check_triggerable(const char *id, const TdoTask *task, bool may)
 {
-	get_task(id, task);
-	if (!tdo_may(id, task->owner, TDO_MAY_TRIGGER))
+	require_task(id, task);
+	if (!may)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for task \"%s\"", id),
 				 errhint("Its owner may trigger it, members of its owner, and roles that were granted \"trigger\".")));
 	require_owner_here(task);
+}
+
+static bool
+find_task(const char *id, TdoTask *task)
+{
+	tdo_origin_require_bound();
+	return tdo_definition(id, task);
+}
+
+void
+tdo_get_triggerable(const char *id, TdoTask *task)
+{
+	bool		found = find_task(id, task);
+
+	tdo_check_triggerable(id, found ? task : NULL,
+						  found && tdo_may(id, task->owner, TDO_MAY_TRIGGER));
 }
 
 static void
@@ -233,14 +248,12 @@ fill_enqueue(TdoEnqueue *e, const TdoTask *task, Jsonb *payload, const Options *
 }
 
 pg_uuid_t
-tdo_trigger(const char *id, Jsonb *payload)
+tdo_trigger(const TdoTask *task, Jsonb *payload)
 {
 	Options		o = {0};
-	TdoTask		task;
 	TdoEnqueue	e;
 
-	tdo_get_triggerable(id, &task);
-	fill_enqueue(&e, &task, payload, &o);
+	fill_enqueue(&e, task, payload, &o);
 	return tdo_enqueue(&e);
 }
 
@@ -538,7 +551,7 @@ tdo_replay(const TdoRun *original, Jsonb *payload, Jsonb *options)
 	TdoEnqueue	e;
 
 	read_options(&o, "replay_run", options);
-	get_task(original->task, &task);
+	require_task(original->task, find_task(original->task, &task) ? &task : NULL);
 	if (!tdo_may_replay(original, &task))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

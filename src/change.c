@@ -50,8 +50,8 @@ enum
 	CHANGE_OPERATIONS, CHANGE_CONDITION, CHANGE_NATTS = CHANGE_CONDITION
 };
 
-/* enough for a statement that fires several triggers in turn */
-#define PLACES	16
+/* enough for a statement whose rows go to many partitions: each has its own trigger */
+#define PLACES	256
 
 typedef struct Place
 {

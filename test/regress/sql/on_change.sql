@@ -3,7 +3,7 @@
 -- statement), tdo_as_role (triggered_by, and a writer without rights), check_role (the former
 -- owner), is_expression (more than a condition), has_privs_of_role in check_table, old->enabled,
 -- the second kind (TRUNCATE); in src/change.c: AcceptInvalidationMessages() is spec on-change's,
--- tdo_change_sweep (rows of tables that are gone), tdo_change_target (a partition's table);
+-- tdo_change_sweep (rows of tables that are gone), tdo_change_target (a partition's table); the copies in find_trigger, on a server with assertions;
 -- in src/api_task.c end_subscriptions (a write after drop_task).
 
 SET ROLE app;
@@ -37,8 +37,14 @@ INSERT INTO app.docs VALUES (1, 'one', 1.50), (2, NULL, NULL);
 UPDATE app.docs SET body = 'two' WHERE id = 2;
 INSERT INTO app.docs VALUES (2, 'again'), (3, 'three') ON CONFLICT (id) DO UPDATE SET body = excluded.body;
 INSERT INTO app.docs VALUES (2, 'ignored') ON CONFLICT DO NOTHING;
+SELECT current_setting('server_version_num')::int >= 150000 AS merge \gset
+\if :merge
 MERGE INTO app.docs d USING (VALUES (3, 'merged'), (4, 'four')) s(id, body) ON d.id = s.id
  WHEN MATCHED THEN UPDATE SET body = s.body WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.body);
+\else
+UPDATE app.docs SET body = 'merged' WHERE id = 3;
+INSERT INTO app.docs VALUES (4, 'four');
+\endif
 DELETE FROM app.docs WHERE id = 1;
 COPY app.docs (id, body) FROM stdin;
 10	ten
@@ -99,6 +105,15 @@ SELECT triggerdo.on_change('app.docs', 'follow');
 ALTER TRIGGER on_change_follow ON app.docs RENAME TO mine;
 SELECT triggerdo.on_change('app.docs', 'follow', '{INSERT}');
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'app.docs'::regclass;
+-- A server that checks itself forgets its caches at every look: nothing is used that may be built anew.
+RESET ROLE;
+SELECT set_config('debug_discard_caches', CASE current_setting('debug_assertions') WHEN 'on' THEN '1' ELSE '0' END, false) IS NOT NULL AS ok;
+SELECT triggerdo.on_change('app.docs', 'follow', '{INSERT,TRUNCATE}');
+BEGIN; INSERT INTO app.docs VALUES (97); ROLLBACK;
+SELECT triggerdo.on_change('app.docs', 'follow', '{INSERT}');
+RESET debug_discard_caches;
+SET ROLE app;
+SELECT triggerdo.on_change('app.docs', 'follow', '{INSERT}');
 
 -- Arguments. Nothing is written.
 SELECT test.error($$SELECT triggerdo.on_change(NULL, 'follow')$$);
@@ -253,6 +268,7 @@ TRUNCATE app.parts;
 ALTER TABLE app.parts DETACH PARTITION app.parts_2;
 INSERT INTO app.parts_2 (k, v) VALUES (2, 'detached');
 SELECT name, target, task FROM triggerdo.changes WHERE target::text LIKE 'parts%' ORDER BY task;
+ALTER TRIGGER on_change_follow ON app.parts RENAME TO renamed;
 SELECT triggerdo.on_change('app.parts', 'follow', '{INSERT}', 'NEW.v = ''x''');
 INSERT INTO app.parts VALUES (1, 'y'), (1, 'x'), (3, 'x'), (3, 'z');
 SELECT triggerdo.drop_on_change('app.parts', 'follow');
