@@ -115,8 +115,12 @@ tdo_check_triggerable(const char *id, const TdoTask *task, bool may)
 static bool
 find_task(const char *id, TdoTask *task)
 {
-	tdo_origin_require_bound();
-	return tdo_definition(id, task);
+	bool		found = tdo_definition(id, task);
+
+	/* (a new database is not bound either, but has no task) */
+	if (found)
+		tdo_origin_require_bound();
+	return found;
 }
 
 void

@@ -146,10 +146,11 @@ tdo_hook_resolve(const TdoHookFn *fn, Oid role)
 	TdoHookFn	found = *fn;
 	char	   *name = tdo_hook_function_name(fn);
 	Oid			oid = InvalidOid;
+	Oid			other;
 
 	/* (of a schema that is not there it would say so, without a hint) */
 	if (OidIsValid(get_namespace_oid(NameStr(fn->schema), true)))
-		oid = tdo_task_find_function(name, fn->nargs);
+		oid = tdo_task_find_function(name, fn->nargs, &other);
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
@@ -172,10 +173,13 @@ tdo_hooks_define(char *const *names, Oid owner)
 		TdoHookFn	fn = {.nargs = kinds[i].nargs};
 		TdoJsonBuild f;
 		Oid			oid;
+		Oid			other;
 
 		if (names[i] == NULL)
 			continue;
-		oid = tdo_task_find_function(names[i], fn.nargs);
+		oid = tdo_task_find_function(names[i], fn.nargs, &other);
+		if (!OidIsValid(oid) && OidIsValid(other))
+			oid = other;		/* whose shape is wrong, and says so */
 		if (!OidIsValid(oid))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_FUNCTION),

@@ -486,13 +486,18 @@ read_name(const char *name, List **names, int *nargs)
 }
 
 Oid
-tdo_task_find_function(const char *name, int nargs)
+tdo_task_find_function(const char *name, int nargs, Oid *other)
 {
+	FuncCandidateList candidates;
 	List	   *names;
 
+	*other = InvalidOid;
 	if (!read_name(name, &names, &nargs))
 		return InvalidOid;
-	return exact_candidate(candidates_of(names), nargs);
+	candidates = candidates_of(names);
+	if (candidates != NULL)
+		*other = candidates->oid;
+	return exact_candidate(candidates, nargs);
 }
 
 /*

@@ -73,9 +73,9 @@ extern void tdo_task_set_function(TdoTask *task, const char *run);
 /*
  * A routine by its name, found through search_path, with exactly so many
  * arguments of type jsonb, or as many as the list behind its name has.
- * InvalidOid: there is none.
+ * InvalidOid: there is none; then *other is one that has only the name, if any.
  */
-extern Oid	tdo_task_find_function(const char *name, int nargs);
+extern Oid	tdo_task_find_function(const char *name, int nargs, Oid *other);
 
 /* find the function by name and check it as `role`; ERROR when missing, changed or forbidden */
 extern void tdo_task_resolve(const TdoTask *task, Oid role, TdoFunction *function);

@@ -5,7 +5,8 @@
 # waits for the run in hand, or nothing ever runs again; tdo_database_is_held() in
 # should_leave() (src/executor.c) and in tdo_scheduler_main() (src/scheduler.c),
 # for the log; tdo_database_has_process() in make_way(), for a run that drops the
-# extension; getExtensionOfObject() in is_served() (src/store.c).
+# extension; getExtensionOfObject() in is_served() (src/store.c); the order in find_task()
+# (src/api_trigger.c).
 
 use strict;
 use warnings;
@@ -125,10 +126,12 @@ $_->kill_kill foreach @enqueuers;
 # -------------------------------------------------------- refused, and rolled back
 
 $node->safe_psql('postgres', q{CREATE EXTENSION triggerdo; GRANT USAGE ON SCHEMA triggerdo TO app});
+my ($rc, $out, $err) = $node->psql('postgres', q{SELECT triggerdo.trigger_task('misspelt')}, extra_params => [ '-U', 'app' ]);
+like($err, qr/ERROR:  task "misspelt" does not exist/, 'a new database has no task, which is all there is to say');
 define();
 load();
 my $before = ours();
-my ($rc, $out, $err) = $node->psql('postgres', 'DROP EXTENSION triggerdo CASCADE',
+($rc, $out, $err) = $node->psql('postgres', 'DROP EXTENSION triggerdo CASCADE',
 	extra_params => [ '-U', 'app' ]);
 like($err, qr/must be owner of extension/, 'F38: refused to who does not own it');
 is(ours(), $before, 'F38: which ends none of our processes');
