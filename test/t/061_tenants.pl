@@ -13,7 +13,7 @@
 # pg_class; that a role has sessions.
 #
 # Red without: may_read() in each view (sql/90_views.sql) and in run_policies()
-# (src/api_state.c); no_such_run() for a run that may not be read, and the same answer
+# (src/api_state.c); current_database() in triggerdo.workers; no_such_run() for a run that may not be read, and the same answer
 # for both in run_now() (src/api_run.c); granted() when it does not compare owners.
 
 use strict;
@@ -265,6 +265,14 @@ foreach my $node (qw(with without))
 # and tenant_c, to whom one task was granted, sees it and no other
 is(app($node{with}, q{SELECT string_agg(DISTINCT task, ' ') FROM triggerdo.runs}, role => 'tenant_c'), 'a-task b-task', 'what is granted is seen');
 is(app($node{with}, q{SELECT string_agg(id, ' ' ORDER BY id) FROM triggerdo.tasks}, role => 'tenant_c'), 'a-task b-task', 'and its definition');
+
+# who administers another database is told no more of this one's than anybody is
+$node{with}->safe_psql('postgres', 'CREATE DATABASE elsewhere');
+$node{with}->safe_psql('elsewhere', q{CREATE EXTENSION triggerdo; GRANT USAGE ON SCHEMA triggerdo TO tenant_b, tenant_c; SELECT triggerdo.grant_admin('tenant_c')});
+my $executors = q{SELECT string_agg(DISTINCT role, ' ' ORDER BY role) FROM triggerdo.workers WHERE kind = 'executor'};
+is($node{with}->safe_psql('elsewhere', $executors), 'tenant_a tenant_b', 'a superuser sees the executors of all databases');
+is(app($node{with}, $executors, role => 'tenant_b', database => 'elsewhere'), 'tenant_b', 'a role its own');
+is(app($node{with}, $executors, role => 'tenant_c', database => 'elsewhere'), '', 'an administrator those of its own database');
 
 # what is documented is what is: the table of docs/ACCESS.md
 my ($out, $err) = ('', '');
