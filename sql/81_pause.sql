@@ -116,6 +116,11 @@ AS $$
     DELETE FROM _triggerdo.change c
      WHERE NOT EXISTS (SELECT FROM _triggerdo.task t WHERE t.id OPERATOR(pg_catalog.=) c.task);
 
+    -- (the next task of that id and owner is another one)
+    DELETE FROM _triggerdo."grant" g
+     WHERE NOT EXISTS (SELECT FROM _triggerdo.task t
+                        WHERE t.id OPERATOR(pg_catalog.=) g.task AND t.owner OPERATOR(pg_catalog.=) g.owner);
+
     DELETE FROM _triggerdo.result s
      WHERE NOT EXISTS (SELECT FROM _triggerdo.run r WHERE r.run_id OPERATOR(pg_catalog.=) s.run_id);
 

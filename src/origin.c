@@ -297,7 +297,8 @@ tdo_origin_is_empty(void)
 	const TdoObjects *o = tdo_objects();
 
 	return table_is_empty(o->task) && table_is_empty(o->live) &&
-		table_is_empty(o->role) && !has_subclass(o->run);
+		table_is_empty(o->role) && table_is_empty(o->grant) && table_is_empty(o->admin) &&
+		!has_subclass(o->run);
 }
 
 const char *
