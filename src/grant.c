@@ -16,9 +16,9 @@
  * role of the same name is not the same role.
  *
  * A process remembers what the current user was granted, of a few users, until
- * something changes: rows of grant or admin (each change of which sends a relcache
- * invalidation, which comes here at its commit, at the end of its own command, and
- * at its rollback), roles, or memberships.  A read by the snapshot that the
+ * something changes: rows of grant, admin or origin (each change of which sends a
+ * relcache invalidation, which comes here at its commit, at the end of its own
+ * command, and at its rollback), roles, or memberships.  A read by the snapshot that the
  * catalogs are read by is as fresh, sees what this transaction's commands did, and
  * is possible in a parallel query, where a new ordinary snapshot is not.
  *
@@ -92,6 +92,8 @@ typedef struct Rights
 	MemoryContext context;		/* NULL: empty */
 	Oid			user;
 	uint64		changes;		/* the count when it was read */
+	bool		nobody;			/* nobody but superusers may anything: see
+								 * nobody_may() */
 	bool		admin;
 	HTAB	   *tasks;			/* NULL: nothing was granted to it */
 
@@ -109,6 +111,7 @@ static Rights places[PLACES];
 static uint64 changes = 1;
 static Oid	grant_relation = InvalidOid;
 static Oid	admin_relation = InvalidOid;
+static Oid	origin_relation = InvalidOid;
 static bool roles_changed = true;
 
 /* ---------------------------------------------------------------- remembering */
@@ -117,7 +120,8 @@ static bool roles_changed = true;
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || relid == grant_relation || relid == admin_relation)
+	if (!OidIsValid(relid) || relid == grant_relation || relid == admin_relation ||
+		relid == origin_relation)
 		changes++;
 }
 
@@ -243,6 +247,13 @@ read_granted(Rights *rights, const TdoObjects *o)
 	table_close(rel, AccessShareLock);
 }
 
+/* until the rows are bound, an oid in them is another server's */
+static bool
+nobody_may(void)
+{
+	return unlikely(tdo_origin()->standing == TDO_UNBOUND) && !superuser();
+}
+
 static void
 read_rights(Rights *place, Oid user)
 {
@@ -254,12 +265,14 @@ read_rights(Rights *place, Oid user)
 	place->context = NULL;
 	grant_relation = o.grant;
 	admin_relation = o.admin;
+	origin_relation = o.origin;
 	rights.user = user;
 	/* what changes while we read counts as after it */
 	rights.changes = changes;
 	/* the caller's until it is whole: an error leaves nothing behind */
 	rights.context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo rights",
 										   ALLOCSET_SMALL_SIZES);
+	rights.nobody = nobody_may();
 	rights.admin = superuser_arg(user) || is_named_admin(&o, user);
 	/* (who may everything was granted nothing) */
 	if (!superuser_arg(user))
@@ -268,7 +281,7 @@ read_rights(Rights *place, Oid user)
 	*place = rights;
 }
 
-static Rights *
+static inline Rights *
 rights_of(Oid user)
 {
 	Rights	   *place = &places[user % PLACES];
@@ -291,13 +304,6 @@ granted(const Rights *rights, Oid owner, const char *task, int len)
 }
 
 /* -------------------------------------------------------------------- checks */
-
-/* until the rows are bound, an oid in them is another server's */
-static bool
-nobody_may(void)
-{
-	return unlikely(tdo_origin()->standing == TDO_UNBOUND) && !superuser();
-}
 
 bool
 tdo_may_act_as(Oid role)
@@ -329,31 +335,31 @@ tdo_may(const char *task, Oid owner, int privileges)
 	return (granted(rights, owner, task, strlen(task)) & privileges) != 0;
 }
 
+/*
+ * What costs here is paid for each row of a view: no look at anything but what
+ * the row before came to.
+ */
 bool
 tdo_may_read(Oid owner, Oid triggered_by, Datum task)
 {
 	Oid			user = GetUserId();
-	Rights	   *rights;
+	Rights	   *rights = rights_of(user);
 	const text *id;
 
-	if (nobody_may())
-		return false;
-	rights = rights_of(user);
-	if (rights->admin)
-		return true;
 	if (!rights->has_last || rights->last_owner != owner ||
 		rights->last_triggered_by != triggered_by)
 	{
-		rights->last_acts =
-			(OidIsValid(owner) && has_privs_of_role(user, owner)) ||
-			(OidIsValid(triggered_by) && has_privs_of_role(user, triggered_by));
+		rights->last_acts = !rights->nobody &&
+			(rights->admin ||
+			 (OidIsValid(owner) && has_privs_of_role(user, owner)) ||
+			 (OidIsValid(triggered_by) && has_privs_of_role(user, triggered_by)));
 		rights->last_owner = owner;
 		rights->last_triggered_by = triggered_by;
 		rights->has_last = true;
 	}
 	if (rights->last_acts)
 		return true;
-	if (rights->tasks == NULL || task == 0)
+	if (rights->tasks == NULL || rights->nobody || task == 0)
 		return false;
 	id = DatumGetTextPP(task);
 	return (granted(rights, owner, VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)) & TDO_MAY_READ) != 0;
