@@ -292,13 +292,21 @@ same_work(FunctionCallInfo fcinfo, const TdoTask *old)
 		given.run_nargs == old->run_nargs;
 }
 
-/* nothing given, or no more than what is there */
+/* none given, or those that are there, or some of them */
 static bool
-same_part(const Jsonb *given, const Jsonb *old)
+same_hooks(const Jsonb *given, const Jsonb *old)
 {
 	return given == NULL ||
 		(old != NULL && DatumGetBool(DirectFunctionCall2(jsonb_contains, JsonbPGetDatum(old),
 														 JsonbPGetDatum(given))));
+}
+
+/* none given, or the one that is there: a part of a schema is another schema */
+static bool
+same_schema(Jsonb *given, Jsonb *old)
+{
+	return given == NULL ||
+		(old != NULL && compareJsonbContainers(&given->root, &old->root) == 0);
 }
 
 /*
@@ -308,8 +316,8 @@ same_part(const Jsonb *given, const Jsonb *old)
 static void
 keep_work(FunctionCallInfo fcinfo, TdoTask *task, const TdoTask *old)
 {
-	if (!same_work(fcinfo, old) || !same_part(task->hooks, old->hooks) ||
-		!same_part(task->payload_schema, old->payload_schema))
+	if (!same_work(fcinfo, old) || !same_hooks(task->hooks, old->hooks) ||
+		!same_schema(task->payload_schema, old->payload_schema))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of task \"%s\" to change what it runs", task->id),

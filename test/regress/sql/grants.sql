@@ -1,6 +1,6 @@
 -- Grants: what an owner gives others on a task, what administrators may, and what of it ends when.
 -- Red without: tdo_may() in tdo_get_triggerable() (src/api_trigger.c), tdo_get_manageable_run() (src/api_run.c) and
--- tdo_sql_define_task(); granted() in tdo_may_read(); keep_work() (src/api_task.c); tdo_grant_forget_task() in
+-- tdo_sql_define_task(); granted() in tdo_may_read(); keep_work(), same_schema() (src/api_task.c); tdo_grant_forget_task() in
 -- drop_task; the comparison of owners in key_compare() (src/grant.c); tell(); remove_dropped().
 
 SELECT current_user AS super \gset
@@ -99,7 +99,8 @@ RESET ROLE;
 -- (hooks and a payload schema, of whatever form, are the owner's)
 UPDATE _triggerdo.task SET hooks = '{"on_start":"gina.hook"}', payload_schema = '{"type":"object"}' WHERE id = 'g-one';
 SET ROLE greg;
-SELECT triggerdo.define_task('g-one', description => 'and kept');
+SELECT test.error($$SELECT triggerdo.define_task('g-one', payload_schema => '{}')$$) AS part_of_schema, test.error($$SELECT triggerdo.define_task('g-one', payload_schema => '{"type":["object"]}')$$) AS other_schema;
+SELECT triggerdo.define_task('g-one', description => 'and kept', payload_schema => '{"type":"object"}');
 RESET ROLE;
 SELECT hooks, payload_schema, owner::regrole, description FROM _triggerdo.task WHERE id = 'g-one';
 SET ROLE gina;
