@@ -239,7 +239,7 @@ COMMENT ON VIEW triggerdo.hooks IS
 'A failed one goes with its run''s history; of a run that leaves none the server log has it.';
 
 COMMENT ON VIEW triggerdo.workers IS
-'The launcher, the schedulers, the executors of roles that the current user is a member of or that are in the middle of a run that it may read, and why a role''s executors cannot start. '
+'The launcher, the schedulers, the executors of roles that the current user is a member of or that are in the middle of a run that it may read (an administrator: all of this database), and why a role''s executors cannot start. '
 'kind: launcher, scheduler, executor. state: running, not running, paused; starting, idle, busy, leaving; cannot start. '
 'run_id: being called now. since: of the state, or of the run. runs_done: by this executor. '
 'reason: of "paused" and "cannot start", next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
