@@ -76,7 +76,7 @@ relation_changed(Datum arg, Oid relid)
 void
 tdo_change_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	tdo_watch_relations(relation_changed);
 }
 
 Oid

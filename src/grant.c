@@ -136,7 +136,7 @@ role_changed(Datum arg, int cacheid, uint32 hashvalue)
 void
 tdo_grant_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	tdo_watch_relations(relation_changed);
 	CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
 	/* (the members of pg_database_owner) */

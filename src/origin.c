@@ -678,7 +678,7 @@ tdo_roles_missing(void)
 void
 tdo_origin_init(bool preloading)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	tdo_watch_relations(relation_changed);
 	RegisterXactCallback(transaction_ended, NULL);
 	RegisterSubXactCallback(subtransaction_ended, NULL);
 	if (!preloading || IsBinaryUpgrade)

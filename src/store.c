@@ -46,7 +46,6 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/syscache.h"
@@ -101,12 +100,35 @@ invalidate_relation(Datum arg, Oid relid)
 	}
 }
 
+/*
+ * The server has room for ten such callbacks, its own among them (four, in a
+ * worker of logical replication), and ends a process that asks for more: ours
+ * come to one.
+ */
+static RelcacheCallbackFunction watchers[8];
+static int	nwatchers = 0;
+
+void
+tdo_watch_relations(RelcacheCallbackFunction changed)
+{
+	Assert(nwatchers < lengthof(watchers));
+	watchers[nwatchers++] = changed;
+}
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	for (int i = 0; i < nwatchers; i++)
+		watchers[i] (arg, relid);
+}
+
 void
 tdo_store_init(void)
 {
+	tdo_watch_relations(invalidate_relation);
 	/* DROP EXTENSION drops the schema, and everything of ours has a schema */
 	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_objects, (Datum) 0);
-	CacheRegisterRelcacheCallback(invalidate_relation, (Datum) 0);
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 }
 
 /* false when there is none; *version gets its version */

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "nodes/pg_list.h"
+#include "utils/inval.h"
 #include "utils/uuid.h"
 
 #include "triggerdo.h"
@@ -78,6 +79,9 @@ extern const TdoMismatch *tdo_objects_mismatch(void);
 extern void tdo_objects_changed(void);
 
 extern void tdo_store_init(void);	/* from _PG_init */
+
+/* from _PG_init: to be called with each relation's oid that an invalidation names, 0 for all; no catalog access there */
+extern void tdo_watch_relations(RelcacheCallbackFunction changed);
 
 /*
  * ACCESS EXCLUSIVE on all our tables, in the order in which everybody takes them:
