@@ -224,7 +224,10 @@ is_named_admin(const TdoObjects *o, Oid user)
 	bool		found = false;
 
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
 		found = has_privs_of_role(user, DatumGetObjectId(column(rel, tuple, ADMIN_ROLE)));
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
@@ -427,7 +430,10 @@ tdo_grant_add(const char *task, Oid owner, Oid role, TdoPrivilege privilege)
 	bool		found = false;
 
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
 		found = is_grant(rel, tuple, task, role, privilege);
+	}
 	systable_endscan(scan);
 	if (!found)
 	{
@@ -455,6 +461,7 @@ tdo_grant_remove(const char *task, Oid role, TdoPrivilege privilege)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!is_grant(rel, tuple, task, role, privilege))
 			continue;
 		CatalogTupleDelete(rel, &tuple->t_self);
@@ -494,6 +501,7 @@ find_admin(Relation rel, Oid role, ItemPointer tid)
 
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		CHECK_FOR_INTERRUPTS();
 		found = DatumGetObjectId(column(rel, tuple, ADMIN_ROLE)) == role;
 		if (found)
 			*tid = tuple->t_self;
@@ -551,6 +559,7 @@ remove_dropped(Oid table, int attno)
 	{
 		Oid			role = DatumGetObjectId(column(rel, tuple, attno));
 
+		CHECK_FOR_INTERRUPTS();
 		/* (one that a copy's server lacks waits for its name) */
 		if (tdo_role_is_missing(role) || SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 			continue;
