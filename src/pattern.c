@@ -34,7 +34,9 @@
 struct TdoPattern
 {
 	pcre2_code *code;
-	int			longest_count;	/* of x{n}: what one item may read unseen */
+	int			unseen;			/* characters that one item may read, or go
+								 * back, and yet not be seen to */
+	int			char_cost;		/* of reading one, in 1/64 of a step */
 	bool		refers_back;	/* then it is all of the text */
 };
 
@@ -123,7 +125,16 @@ tdo_pattern_compile(const char *source, int len, char **why)
 	pfree(t.out.data);
 	if (t.origin)
 		pfree(t.origin);
-	pattern->longest_count = t.longest_count;
+	pattern->unseen = t.longest_count;
+	pattern->char_cost = 2 + t.widest_class;
+	if (fine)
+	{
+		uint32		behind = 0;
+
+		/* of a lookbehind that begins before the text */
+		(void) pcre2_pattern_info(pattern->code, PCRE2_INFO_MAXLOOKBEHIND, &behind);
+		pattern->unseen = Max(pattern->unseen, (int) behind);
+	}
 	pattern->refers_back = t.refers_back;
 	return fine ? pattern : NULL;
 }
@@ -135,6 +146,7 @@ typedef struct Matching
 	int64	   *steps;
 	PCRE2_SIZE	last;			/* where the item before began */
 	int64		unseen;			/* what an item may cost beyond the distance */
+	int			char_cost;
 	bool		heed_interrupts;
 } Matching;
 
@@ -148,7 +160,7 @@ count_item(pcre2_callout_block * block, void *data)
 	Matching   *m = data;
 	PCRE2_SIZE	at = block->current_position;
 
-	*m->steps -= 1 + (at > m->last ? at - m->last : m->last - at) / 32 + m->unseen;
+	*m->steps -= 1 + (int64) (at > m->last ? at - m->last : m->last - at) * m->char_cost / 64 + m->unseen;
 	m->last = at;
 	if (*m->steps < 0 || (m->heed_interrupts && InterruptPending))
 		return PCRE2_ERROR_CALLOUT;
@@ -206,8 +218,12 @@ tdo_pattern_matches(const TdoPattern *pattern, const char *text, int len, int64 
 	if (utf8 != text)
 		len = strlen(utf8);
 	m.steps = steps;
-	m.unseen = (pattern->refers_back ? len : Min(pattern->longest_count, len)) / 64;
+	m.char_cost = pattern->char_cost;
+	m.unseen = (int64) (pattern->refers_back ? len : Min(Max(pattern->unseen, 1), len)) * m.char_cost / 64;
 	*steps -= 1 + len / 64;
+	/* (an item may read all of the text, and nothing stops it on the way) */
+	if (*steps < (int64) len * m.char_cost / 64)
+		*steps = -1;
 	if (*steps < 0)
 		return false;
 	if (prepare_matching())

@@ -18,6 +18,7 @@
 /* the characters of \s, and the others, as ranges inside [] */
 #define SPACES \
 	"\\x{09}-\\x{0D}\\x{20}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}\\x{FEFF}"
+#define SPACE_ITEMS	12
 #define NO_SPACES \
 	"\\x{00}-\\x{08}\\x{0E}-\\x{1F}\\x{21}-\\x{9F}\\x{A1}-\\x{167F}\\x{1681}-\\x{1FFF}\\x{200B}-\\x{2027}" \
 	"\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{FEFE}\\x{FF00}-\\x{10FFFF}"
@@ -114,6 +115,11 @@ translate_property(TdoEcma *t, char letter)
 		t->why = "no property in braces after \\p";
 		return;
 	}
+	if (*start == '^')
+	{
+		t->why = "no such property";
+		return;
+	}
 	name = pnstrdup(start, end - start);
 	t->at += end - start + 2;
 	value = strchr(name, '=');
@@ -205,7 +211,10 @@ translate_escape(TdoEcma *t)
 			if (t->in_class)
 				appendStringInfoString(&t->out, c == 's' ? SPACES : NO_SPACES);
 			else
+			{
 				appendStringInfo(&t->out, "[%s%s]", c == 's' ? "" : "^", SPACES);
+				t->widest_class = Max(t->widest_class, SPACE_ITEMS);
+			}
 			literal_dash(t);
 			break;
 		case 'v':
@@ -314,6 +323,17 @@ translate_quantifier(TdoEcma *t)
 	return true;
 }
 
+/* ASCII is a bitmap; for any other character all else that is named is gone through */
+static void
+count_class_items(TdoEcma *t, int c)
+{
+	if (c == '\\')
+		t->class_items += peek(t, 0) == 's' || peek(t, 0) == 'S' ? SPACE_ITEMS : 1;
+	else if (c >= 0xC0)
+		t->class_items++;
+	t->widest_class = Max(t->widest_class, t->class_items);
+}
+
 /* after "(" */
 static void
 translate_group(TdoEcma *t)
@@ -330,6 +350,8 @@ translate_group(TdoEcma *t)
 		t->why = "no such group in ECMA-262";
 	appendStringInfoChar(&t->out, '?');
 	t->at++;
+	if (c == '<' && peek(t, 1) == '*')
+		t->why = "nothing to repeat";	/* a lookbehind of PCRE2's own */
 	/* then it is no quantifier */
 	appendStringInfoChar(&t->out, c);
 	t->at++;
@@ -346,13 +368,15 @@ begin_class(TdoEcma *t)
 		t->at++;
 	}
 	t->in_class = true;
+	t->class_items = 0;
 }
 
 static void
 translate_in_class(TdoEcma *t)
 {
-	int			c = t->in[t->at++];
+	int			c = (unsigned char) t->in[t->at++];
 
+	count_class_items(t, c);
 	if (c == '\\')
 		translate_escape(t);
 	else if (c == '[')

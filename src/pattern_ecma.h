@@ -22,6 +22,9 @@ typedef struct TdoEcma
 	int		   *origin;			/* for each byte of `out`, where it came from */
 	int			origins;
 	int			longest_count;	/* of x{n} */
+	int			class_items;	/* what PCRE2 looks through for one character:
+								 * of this class */
+	int			widest_class;	/* and of the widest */
 	bool		refers_back;
 	bool		in_class;
 	const char *why;			/* not NULL: refused */

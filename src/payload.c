@@ -41,28 +41,31 @@ copy_jsonb(const Jsonb *j)
 	return (Jsonb *) DatumGetPointer(datumCopy(PointerGetDatum(j), false, -1));
 }
 
+/* a tree in a context of its own; the caller's until it is whole: an error leaves nothing behind */
+static void
+compile(Place *place, const Jsonb *source)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo schema", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	/* (the copy counts, too, for the limit on memory) */
+	place->source = copy_jsonb(source);
+	place->schema = tdo_schema_compile(place->source);
+	MemoryContextSwitchTo(old);
+	place->context = context;
+}
+
 static void
 compile_into(Place *place, const Jsonb *source)
 {
-	MemoryContext context;
-	MemoryContext old;
-	Jsonb	   *copy;
-	TdoSchema  *schema;
+	Place		fresh = {0};
 
 	if (place->context)
 		MemoryContextDelete(place->context);
-	place->context = NULL;
-	place->stamp = 0;
-	/* the caller's until it is whole: an error leaves nothing behind */
-	context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo schema", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(context);
-	copy = copy_jsonb(source);
-	schema = tdo_schema_compile(copy);
-	MemoryContextSwitchTo(old);
-	MemoryContextSetParent(context, TopMemoryContext);
-	place->context = context;
-	place->source = copy;
-	place->schema = schema;
+	*place = fresh;
+	compile(&fresh, source);
+	MemoryContextSetParent(fresh.context, TopMemoryContext);
+	*place = fresh;
 }
 
 /* NULL: the task has none (any more) */
@@ -123,12 +126,10 @@ tdo_payload_check(const TdoTask *task, Jsonb *payload)
 void
 tdo_payload_schema_check(const Jsonb *schema)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "triggerdo schema", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
+	Place		place = {0};
 
-	(void) tdo_schema_compile(schema);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	compile(&place, schema);
+	MemoryContextDelete(place.context);
 }
 
 char *

@@ -108,8 +108,8 @@ typedef struct TdoSchemaRule
 	}			u;
 
 	/*
-	 * items: `n` prefixes in u.nodes, then this; $dynamicRef: its anchor;
-	 * contains
+	 * items: `n` prefixes in u.nodes, then this; $dynamicRef: its anchor, of
+	 * `n` bytes; contains
 	 */
 	TdoSchemaNode *rest;
 	const char *anchor;
@@ -181,6 +181,9 @@ extern TdoSchema *tdo_schema_compile(const Jsonb *schema);
 extern bool tdo_schema_check(const TdoSchema *schema, Jsonb *value, TdoSchemaFault *fault);
 
 /* ---- schema_values.c: what follows takes what it costs from *steps; below zero the answer means nothing */
+
+/* the length of as many whole characters of the text as fit into so many bytes */
+extern int	tdo_text_clip(TdoText text, int bytes);
 
 /* as JSON Schema compares: 1 is 1.0 */
 extern bool tdo_json_equal(const JsonbValue *a, const JsonbValue *b, int64 *steps);

@@ -41,7 +41,8 @@ static void
 begin_seen(TdoCheck *c, Seen *seen, const TdoValue *value)
 {
 	seen->n = JsonContainerSize(tdo_container_of(value));
-	tdo_check_spend(c, 1 + seen->n / 512);
+	/* (8 bytes a step, for many may be there at once) */
+	tdo_check_spend(c, 1 + seen->n / 64);
 	seen->bits = palloc0(seen->n / 8 + 1);
 }
 
@@ -88,7 +89,7 @@ has_property(TdoCheck *c, const TdoValue *value, TdoText name)
 {
 	JsonbValue	found;
 
-	tdo_check_spend(c, 1);
+	tdo_check_spend(c, 1 + name.len / 256);
 	return getKeyJsonValueFromContainer(tdo_container_of(value), name.s, name.len, &found) != NULL;
 }
 
@@ -108,7 +109,7 @@ check_required(TdoCheck *c, const TdoSchemaNode *node, const TdoSchemaRule *rule
 	for (int i = 0; i < n; i++)
 	{
 		if (!has_property(c, value, names[i]))
-			return TDO_FAIL(c, node, rule, value, "must have a property \"%.*s\"", Min(names[i].len, 200), names[i].s);
+			return TDO_FAIL(c, node, rule, value, "must have a property \"%.*s\"", tdo_text_clip(names[i], 200), names[i].s);
 	}
 	return true;
 }
@@ -180,17 +181,18 @@ check_properties(TdoCheck *c, const TdoPropertiesRule *p, const TdoValue *value,
 		TdoSchemaNode *named = NULL;
 		bool		known;
 		int			cmp = -1;
+		int64		passed = 0;
 
 		if (tok != WJB_KEY)
 			continue;
 		i++;
-		tdo_check_spend(c, 1);
 		property.parent = value;
 		property.key.s = v.val.string.val;
 		property.key.len = v.val.string.len;
 		(void) JsonbIteratorNext(&it, &v, true);
 		while (next < p->nnamed && (cmp = compare_names(p->named[next].name, property.key)) < 0)
-			next++;
+			passed += 1 + p->named[next++].name.len / 32;
+		tdo_check_spend(c, 1 + property.key.len / 256 + passed / 8);
 		if (next < p->nnamed && cmp == 0)
 			named = p->named[next].node;
 		else if (next == p->nnamed && !all)
@@ -358,7 +360,7 @@ target(TdoCheck *c, const TdoSchemaRule *rule, const Scope *scope)
 			continue;
 		for (const TdoSchemaAnchor *a = scope->resource->anchors; a; a = a->next)
 		{
-			tdo_check_spend(c, 1);
+			tdo_check_spend(c, 1 + rule->n / 256);
 			if (a->dynamic && strcmp(a->name, rule->anchor) == 0)
 				node = a->node;
 		}

@@ -65,6 +65,7 @@ read_type(TdoSchemaReader *r, const char *keyword, const JsonbValue *v)
 
 		while ((tok = JsonbIteratorNext(&it, &e, true)) != WJB_DONE)
 		{
+			tdo_build_spend(r->b, 1);
 			if (tok == WJB_ELEM)
 				bits |= type_bit(r, &e);
 		}
@@ -87,6 +88,7 @@ read_enum(TdoSchemaReader *r, const char *keyword, const JsonbValue *v)
 	rule->u.values = palloc(sizeof(JsonbValue) * size + 1);
 	while ((tok = JsonbIteratorNext(&it, &e, true)) != WJB_DONE)
 	{
+		tdo_build_spend(r->b, 1);
 		if (tok == WJB_ELEM)
 			rule->u.values[rule->n++] = e;
 	}
@@ -214,6 +216,7 @@ read_dependent_names(TdoSchemaReader *r, const char *keyword, const JsonbValue *
 	{
 		TdoDependentNames *d = &rule->u.dependent[rule->n];
 
+		tdo_build_spend(r->b, 1);
 		if (tok != WJB_KEY)
 			continue;
 		d->name = tdo_text_of(&e);

@@ -25,6 +25,8 @@ tdo_read_array(TdoSchemaReader *r, const char *keyword, const JsonbValue *v, boo
 		(nonempty && JsonContainerSize(v->val.binary.data) == 0))
 		tdo_build_refuse(r->node, keyword, nonempty ? "must be an array that is not empty" : "must be an array",
 						 "See docs/PAYLOAD-SCHEMA.md.");
+	/* (before there is memory for so many) */
+	tdo_build_spend(r->b, JsonContainerSize(v->val.binary.data));
 	return v->val.binary.data;
 }
 
@@ -33,6 +35,7 @@ tdo_read_object(TdoSchemaReader *r, const char *keyword, const JsonbValue *v)
 {
 	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
 		tdo_build_refuse(r->node, keyword, "must be an object", "See docs/PAYLOAD-SCHEMA.md.");
+	tdo_build_spend(r->b, JsonContainerSize(v->val.binary.data));
 	return v->val.binary.data;
 }
 
@@ -135,7 +138,7 @@ tdo_read_pattern(TdoSchemaReader *r, const char *keyword, TdoText source)
 	TdoPattern *pattern = tdo_pattern_compile(source.s, source.len, &why);
 
 	if (pattern == NULL)
-		tdo_build_refuse(r->node, keyword, psprintf("\"%s\" is not a pattern: %s", pnstrdup(source.s, Min(source.len, 200)), why),
+		tdo_build_refuse(r->node, keyword, psprintf("\"%s\" is not a pattern: %s", pnstrdup(source.s, tdo_text_clip(source, 200)), why),
 						 "Patterns are regular expressions of ECMA-262 without flags; docs/PAYLOAD-SCHEMA.md names what is not supported.");
 	tdo_build_spend(r->b, 10 + source.len);
 	return pattern;

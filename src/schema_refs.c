@@ -362,7 +362,10 @@ resolve(TdoSchemaBuild *b, TdoPendingRef *ref)
 		ref->rule->u.node = anchor->node;
 		/* what is found then depends on the way to it */
 		if (anchor->dynamic && strcmp(ref->rule->keyword, "$dynamicRef") == 0)
+		{
 			ref->rule->anchor = anchor->name;
+			ref->rule->n = strlen(anchor->name);
+		}
 	}
 }
 

@@ -210,7 +210,7 @@ tdo_check_string(TdoCheck *c, const TdoSchemaNode *node, const TdoSchemaRule *ru
 				bool		matches = tdo_pattern_matches(rule->u.pattern, s, len, &c->steps);
 
 				tdo_check_spend(c, 1);
-				return matches || TDO_FAIL(c, node, rule, value, "must match the pattern %s", pnstrdup(rule->source.s, Min(rule->source.len, 200)));
+				return matches || TDO_FAIL(c, node, rule, value, "must match the pattern %s", pnstrdup(rule->source.s, tdo_text_clip(rule->source, 200)));
 			}
 	}
 }

@@ -16,12 +16,19 @@
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #include "schema.h"
+
+int
+tdo_text_clip(TdoText text, int bytes)
+{
+	return text.len <= bytes ? text.len : pg_mbcliplen(text.s, text.len, bytes);
+}
 
 static bool
 scalars_equal(const JsonbValue *a, const JsonbValue *b, int64 *steps)
