@@ -30,6 +30,7 @@
 #define MAX_NESTING		100
 #define MAX_MATCH_HEAP	16384	/* kB, of what backtracking must remember */
 #define MAX_BACKTRACKS	10000000
+#define MAX_KEPT		(1024 * 1024)	/* bytes, of that, for the next match */
 
 struct TdoPattern
 {
@@ -191,6 +192,17 @@ prepare_matching(void)
 	return true;
 }
 
+/* PCRE2 keeps what it had to remember; a session is not to have it for good */
+static void
+give_back(void)
+{
+	if (match_memory && MemoryContextMemAllocated(match_memory, false) > MAX_KEPT)
+	{
+		match_data = NULL;
+		MemoryContextReset(match_memory);
+	}
+}
+
 /* as PCRE2 says it */
 static int
 match(const TdoPattern *pattern, const char *text, int len, Matching *m)
@@ -242,14 +254,11 @@ tdo_pattern_matches(const TdoPattern *pattern, const char *text, int len, int64 
 	}
 	if (utf8 != text)
 		pfree(unconstify(char *, utf8));
+	give_back();
 	if (rc >= 0)
 		return true;
 	/* (what is no text in UTF-8, as SQL_ASCII allows, matches nothing) */
 	if (rc != PCRE2_ERROR_NOMATCH && (rc > PCRE2_ERROR_UTF8_ERR1 || rc < PCRE2_ERROR_UTF8_ERR21))
-	{
 		*steps = -1;
-		match_data = NULL;		/* what it took is given back at the next
-								 * match */
-	}
 	return false;
 }
