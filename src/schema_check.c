@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 #include "compat.h"
 #include "schema_rules.h"
@@ -87,10 +88,12 @@ check_alternative(TdoCheck *c, const TdoSchemaNode *node, TdoValue *value, const
 static bool
 has_property(TdoCheck *c, const TdoValue *value, TdoText name)
 {
+	JsonbContainer *object = tdo_container_of(value);
 	JsonbValue	found;
 
-	tdo_check_spend(c, 1 + name.len / 256);
-	return getKeyJsonValueFromContainer(tdo_container_of(value), name.s, name.len, &found) != NULL;
+	/* (it is a binary search) */
+	tdo_check_spend(c, 1 + name.len / 256 + pg_leftmost_one_pos32(Max(JsonContainerSize(object), 1)) / 2);
+	return getKeyJsonValueFromContainer(object, name.s, name.len, &found) != NULL;
 }
 
 /* jsonb's order of keys */
