@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT_OK = qw(node setup_app poll wait_runs invariants_ok
+our @EXPORT_OK = qw(node setup_app answer poll wait_runs invariants_ok
   app plpgsql_task pids all_final reload_with within extension_dir);
 
 # node(NAME, OPTION => VALUE...): a new server, running.
@@ -61,6 +61,17 @@ sub setup_app
 		CREATE SCHEMA app AUTHORIZATION app;
 	});
 	return;
+}
+
+# answer(NODE, QUERY, [DATABASE]): what a server says that may just be crashing; undef
+# when it says nothing. (psql may leave before it has read the query: a broken pipe.)
+sub answer
+{
+	my ($node, $query, $database) = @_;
+	my ($rc, $out) = eval { $node->psql($database // 'postgres', $query) };
+
+	die $@ if $@ && $@ !~ /Broken pipe/;
+	return !$@ && $rc == 0 ? $out : undef;
 }
 
 # poll(NODE, QUERY, [DATABASE]): waits until the query gives "t"; true if it does

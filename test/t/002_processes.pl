@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use TriggerdoTest
-  qw(node setup_app poll wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
+  qw(node setup_app answer poll wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
 my $node = node('processes');
 
@@ -80,9 +80,7 @@ foreach my $how ('pg_terminate_backend', 'kill -9')
 		$node->safe_psql('postgres', "SELECT pg_terminate_backend($old)");
 	}
 	within(15, "$how: another executor has the run", sub {
-		my ($rc, $pid) = $node->psql('postgres',
-			"SELECT pid FROM triggerdo.workers WHERE run_id = '$run' AND pid <> $old");
-		return $rc == 0 && $pid ne '';
+		return (answer($node, "SELECT pid FROM triggerdo.workers WHERE run_id = '$run' AND pid <> $old") // '') ne '';
 	});
 	app($node, 'INSERT INTO app.gate VALUES (true)');
 	all_final($node);

@@ -20,7 +20,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 use TriggerdoTest
-  qw(node setup_app wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
+  qw(node setup_app answer wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
 my $seconds = $ENV{TDO_LONG_SECONDS} // 15;
 my $node = node('crash', init => { allows_streaming => 1 }, fast => 1, conf => "triggerdo.executors = 4\nlog_min_messages = log");
@@ -67,8 +67,7 @@ sub back_again
 	usleep(5_000) until crashes() > $crashes || time > $until;
 	until (time > $until)
 	{
-		my ($rc, $out) = $node->psql('postgres', 'SELECT 1', on_error_stop => 0);
-		return time if $rc == 0 && $out eq '1';
+		return time if (answer($node, 'SELECT 1') // '') eq '1';
 		usleep(10_000);
 	}
 	die 'the server does not come back';

@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 use TriggerdoTest
-  qw(node setup_app wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
+  qw(node setup_app answer poll wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
 my $node = node('faults', fast => 1, conf => "triggerdo.idle_timeout = '60s'\nlog_min_messages = log");
 setup_app($node);
@@ -52,8 +52,7 @@ sub settled
 	my $until = time + $seconds;
 	while (time < $until)
 	{
-		my ($rc, $out) = $node->psql('postgres', 'SELECT count(*) FROM _triggerdo.live');
-		return 1 if $rc == 0 && $out eq '0';
+		return 1 if (answer($node, 'SELECT count(*) FROM _triggerdo.live') // '') eq '0';
 		usleep(50_000);
 	}
 	return 0;
@@ -141,7 +140,7 @@ foreach my $action (qw(error fatal kill))
 	my $runs = $node->safe_psql('postgres', 'SELECT count(*) FROM triggerdo.runs');
 	my ($rc) = $node->psql('postgres', q{SELECT triggerdo.trigger_task('function')}, extra_params => [ '-U', 'app' ]);
 	isnt($rc, 0, "enqueue in a session, $action: it fails");
-	$node->poll_query_until('postgres', 'SELECT true');
+	poll($node, 'SELECT true');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM triggerdo.runs'), $runs, "enqueue in a session, $action: no run");
 }
 
