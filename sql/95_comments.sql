@@ -28,29 +28,32 @@ COMMENT ON FUNCTION triggerdo.define_task(text, text, text, text, jsonb, text, i
 'command: one SQL string, run at the top level as a client would send it (VACUUM, CREATE INDEX CONCURRENTLY); instead of run. '
 'max_duration: of each attempt; past it the run is TIMED_OUT and not retried, as in Trigger.dev. '
 'retry: retry_policy(...) or an object with some of its keys; NULL: setting triggerdo.default_retry, itself empty = one attempt. '
+'payload_schema: a JSON Schema (2020-12, or draft-07 by its $schema): every payload triggered from now on must fit it, or is refused; runs that wait already still run. '
 'description: any text. on_start, on_success, on_failure, on_complete, on_cancel: functions (run jsonb) that return void, given the run''s row in triggerdo.runs; '
-'catch_error: (run jsonb, error jsonb) that returns jsonb, {"skipRetrying","retryAt","retryDelayInMs","error"} or NULL; called as the owner, in Trigger.dev''s order. options: {"keep": "all" | "failed" | "none"}: which final runs keep their history ("failed": all but COMPLETED ones); {"isolate": bool}: each run has a transaction of its own; '
+'catch_error: one (run jsonb, error jsonb) that returns jsonb, {"skipRetrying","retryAt","retryDelayInMs","error"} or NULL, called after each failed attempt but one of abort_run. '
+'Hooks are found as run is, and called as the owner, in Trigger.dev''s order. '
+'options: {"keep": "all" | "failed" | "none"}: which final runs keep their history ("failed": all but COMPLETED ones); {"isolate": bool}: each run has a transaction of its own; '
 '{"ownCommits": bool}: the procedure may COMMIT, and its work is then done at least once. '
-'payload_schema: a JSON Schema (2020-12, or draft-07 by its $schema): every payload triggered from now on must fit it, or is refused; runs that wait already still run. Errors: 22023 no schema, 54000 too large. '
 'The owner is current_user at the first definition, and every run runs as it. '
 'Defining again replaces the whole definition, but never the owner; who is a member of the owner may do it. '
 'Who was granted "manage" may, too, but for run, command, url, hooks and payload_schema: left out they stay, and anything else than what is there is 42501. '
 'Errors: 42602 id; 42883 no such function; 42P13 or 42809 wrong kind of function; 42P17 temporary function; '
-'42601 the command does not parse; 22023 retry, max_duration, options, both of run and command; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
+'42601 the command does not parse; 22023 retry, max_duration, options, payload_schema, an empty command, both of run and command; 54000 payload_schema too large; 42501 not the owner, superuser owner (setting triggerdo.allow_superuser_tasks), '
 'NOLOGIN owner before PostgreSQL 17, owner without EXECUTE; '
-'0A000 url, queue, ttl, a payload_schema that refers to another document, a task without run and command, a command that copies from or to a client.';
+'0A000 url, queue, ttl, options.synchronousCommit, a payload_schema that refers to another document, a task without run and command, a command that copies from or to a client.';
 
 COMMENT ON FUNCTION triggerdo.drop_task(text) IS
 'Removes a definition: true, or false when there is none of that id. '
 'Its on_change() subscriptions end (NOTICE): changes trigger nothing any more, also when the id is defined anew. '
 'Runs keep their history; one that still waits fails at its next attempt (42704, TaskNotFoundError). '
-'Its grants go along. Errors: 42501 when the caller is neither the owner nor a member of it.';
+'Its grants go along, and its idempotency keys are free; hooks that are queued are still called. '
+'For the owner, members of it, superusers. Errors: 42501.';
 
 COMMENT ON FUNCTION triggerdo.grant_task(text, name, text) IS
 'Gives a role a privilege on a task: true, or false when it has it already. '
 'id: of the task. role: its name, as in pg_roles. privilege: trigger (trigger it, and see what one triggered), '
 'read (see all its runs, payloads, errors), work (claim its runs as an external worker), '
-'manage (cancel and replay its runs, and define it again with another retry, queue, max_duration, ttl, description, options). '
+'manage (cancel, replay and reschedule its runs, and define it again with another retry, queue, max_duration, ttl, description, options). '
 'Each by itself; all follow membership of roles. Ends with revoke_task, drop_task, DROP ROLE. '
 'For the owner, members of it, administrators, superusers. '
 'Errors: 42704 no such task or role; 22023 no such privilege, PUBLIC; 42501 not the caller''s task.';
@@ -61,7 +64,7 @@ COMMENT ON FUNCTION triggerdo.revoke_task(text, name, text) IS
 
 COMMENT ON FUNCTION triggerdo.grant_admin(name) IS
 'Makes a role, and its members, administrators of triggerdo in this database: true, or false when it is one already. '
-'They see all tasks and runs, may cancel and manage them, grant on all tasks, pause(), resume(), purge(). '
+'They see all tasks and runs, may manage them as the privilege "manage" does, grant on all tasks, pause(), resume(), purge(). '
 'They do not trigger others'' tasks or change what these run. For superusers. '
 'Errors: 42501; 42704 no such role; 22023 PUBLIC.';
 
@@ -167,26 +170,30 @@ COMMENT ON FUNCTION triggerdo.wait_for_run(uuid, interval) IS
 
 COMMENT ON FUNCTION triggerdo.cancel_run(uuid, text) IS
 'Ends a run as CANCELED: true; false when it is final. The error''s message is the reason, '
-'''Canceled by user'' unless given. One that has not started is ended by the caller''s commit. One that is executing is stopped at once, '
+'''Canceled by user'' unless given (255 bytes of it, when the run is executing). One that has not started is ended by the caller''s commit. One that is executing is stopped at once, '
 'whatever becomes of the caller''s transaction: its code is cancelled, after setting triggerdo.cancel_grace its process is ended; it is waited for, '
 'at most as long as that or 10 s. A run that is claimed together with others is waited for. Trigger.dev''s meaning: not retried. '
 'Its children that are not final are cancelled with it, and theirs, as far as runs are not final and the caller may cancel them (NOTICE for others). '
 'For the owner, members of it, roles with the privilege "manage", administrators. '
 'Errors: 42501 none of these; 02000 no such run, or one the caller may not read; 55000 a run that cancels itself.';
+
 COMMENT ON FUNCTION triggerdo.cancel_runs(jsonb) IS
 'Cancels the runs that the filter chooses, as cancel_run does, and gives how many: those that were not final, and that the caller may cancel; '
 'their children are cancelled too, and not counted. The filter is an object of status, task, queue, tag, schedule, batch, run_ids (each a string or an array of strings, of which one must fit), '
 'created_after (inclusive) and created_before (exclusive); all keys given must fit. A run that calls is not cancelled by it (NOTICE). '
 'Errors: 22023 unknown key or status, or an empty filter; 22P02 no uuid; 22007 no time.';
+
 COMMENT ON FUNCTION triggerdo.replay_runs(jsonb) IS
 'Replays the runs that the filter (see cancel_runs) chooses, as replay_run does without options, and gives how many: those of tasks that are still there, '
 'and that the caller may replay. All or none: an error in one undoes all. The new runs are not among those it looks at. Errors: as cancel_runs, trigger_task.';
+
 COMMENT ON FUNCTION triggerdo.replay_run(uuid, jsonb, text, jsonb) IS
 'Triggers a run once more, final or not, and gives the new run''s id: as the task is defined now, with the same payload unless one is given, '
 'and the same tags, metadata, max_attempts and max_duration unless options (trigger_task''s arguments, snake_case or camelCase) say otherwise. It starts at once unless options have a delay. '
 'The new run has replay_of; current_run().is_replay is true in it. Not taken over: delay, idempotency key, batch, parent (inside a run it is that run''s child). '
 'For the owner, members of it, roles with the privilege "manage", administrators, and roles with "trigger" for runs that they may read; by who manages the task and may not read the run it is triggered in the owner''s name. '
 'Errors: as trigger_task; 42501 none of these; 02000 no such run, or one the caller may neither read nor manage, or its task keeps no history; 0A000 from_checkpoint, which is not built yet. Semantics: Trigger.dev''s runs.replay.';
+
 COMMENT ON FUNCTION triggerdo.reschedule_run(uuid, interval, timestamptz) IS
 'Gives a DELAYED run another time, by delay from now or by run_at, also one that waits for its next attempt; a time that has come queues it at once. '
 'false: it is not delayed, or not any more. For whom cancel_run is. Errors: 22023 both or neither, negative, infinite; 42501 none of these; 02000 no such run. '
@@ -216,8 +223,8 @@ COMMENT ON VIEW triggerdo.runs IS
 'error: of the last failed attempt while the run goes on, of the end when it is final. '
 'attempt: the one in hand, else how many there were; max_attempts: the run''s own, else the policy''s. '
 'queued_at: NULL while DELAYED. delayed_until: while DELAYED the time it waits for, of a final run the time it was triggered for. '
-'started_at, duration: of the last attempt. NULL or 0 in this version: '
-'concurrency_key, priority, expires_at, schedule_id.';
+'started_at, duration: of the last attempt. idempotency_key: as it was triggered, also when the key is free again. replay_of: the run that it repeats. '
+'NULL or 0 in this version: concurrency_key, priority, expires_at, schedule_id.';
 
 COMMENT ON VIEW triggerdo.grants IS
 'What was granted on tasks that the current user owns, and what it was granted itself, by membership: task, its owner, role, '
@@ -233,7 +240,7 @@ COMMENT ON VIEW triggerdo.changes IS
 'enabled: origin (fires where the change is made), always, replica, disabled: what ALTER TABLE ... ENABLE | DISABLE TRIGGER made of it.';
 
 COMMENT ON VIEW triggerdo.hooks IS
-'Hooks that wait for an executor (state queued), and hooks that failed (state failed, with the error, in the shape of a run''s), of the runs in triggerdo.runs. '
+'Hooks that wait for an executor (state queued), and hooks that failed (state failed, with the error, in the shape of a run''s), of the runs that the current user may read. '
 'hook: on_start, on_success, on_failure, on_complete, on_cancel; catch_error''s own errors are those of the attempt. attempt: of the run, when it came to call the hook. '
 'tries: how often a queued one was begun. at: when it was queued, or failed. '
 'A failed one goes with its run''s history; of a run that leaves none the server log has it.';
@@ -242,7 +249,7 @@ COMMENT ON VIEW triggerdo.workers IS
 'The launcher, the schedulers, the executors of roles that the current user is a member of or that are in the middle of a run that it may read (an administrator: all of this database), and why a role''s executors cannot start. '
 'kind: launcher, scheduler, executor. state: running, not running, paused; starting, idle, busy, leaving; cannot start. '
 'run_id: being called now. since: of the state, or of the run. runs_done: by this executor. '
-'reason: of "paused" and "cannot start", next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
+'Administrators and superusers see all. reason: of "paused" and "cannot start", next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
 'All databases of the server are shown. Errors: 55000 where triggerdo was not preloaded.';
 
 COMMENT ON VIEW triggerdo.stats IS
