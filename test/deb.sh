@@ -77,6 +77,7 @@ check "there was nothing of it before but the server" is 0 bash -c 'dpkg-query -
 check "README.Debian and the manual are there" ls /usr/share/doc/postgresql-15-triggerdo/README.Debian \
 	/usr/share/doc/postgresql-15-triggerdo/README.md.gz
 check "README.Debian: preloaded" pg_conftool "${cluster[@]}" set shared_preload_libraries triggerdo
+check "README.Debian: more worker processes" pg_conftool "${cluster[@]}" set max_worker_processes 16
 check "the cluster starts" pg_ctlcluster "${cluster[@]}" start
 
 sql postgres -c 'CREATE ROLE app LOGIN' -c 'CREATE ROLE other LOGIN' -c 'CREATE DATABASE shop'
