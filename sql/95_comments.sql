@@ -235,7 +235,7 @@ COMMENT ON VIEW triggerdo.attempts IS
 'and the last one of each final run, with the run''s status. None of a run that ended before it started.';
 
 COMMENT ON VIEW triggerdo.changes IS
-'Subscriptions of on_change() that the current user asked for, and those to tables that it owns; both by membership. '
+'Subscriptions of on_change() that the current user asked for, and those to tables that it owns; both by membership; administrators and superusers see all. '
 'name: the trigger''s. operations, condition: as given last. role: who triggers. '
 'enabled: origin (fires where the change is made), always, replica, disabled: what ALTER TABLE ... ENABLE | DISABLE TRIGGER made of it.';
 
@@ -249,7 +249,7 @@ COMMENT ON VIEW triggerdo.workers IS
 'The launcher, the schedulers, the executors of roles that the current user is a member of or that are in the middle of a run that it may read (an administrator: all of this database), and why a role''s executors cannot start. '
 'kind: launcher, scheduler, executor. state: running, not running, paused; starting, idle, busy, leaving; cannot start. '
 'run_id: being called now. since: of the state, or of the run. runs_done: by this executor. '
-'Administrators and superusers see all. reason: of "paused" and "cannot start", next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
+'reason: of "paused" and "cannot start", next_try: of "cannot start"; the row goes when an executor of that role has started, or none of its runs is queued. '
 'All databases of the server are shown. Errors: 55000 where triggerdo was not preloaded.';
 
 COMMENT ON VIEW triggerdo.stats IS
