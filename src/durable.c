@@ -65,11 +65,13 @@ stop_if_asked(TdoStop stop)
  * completes the run.
  */
 static void
-complete_procedure(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, Jsonb *output,
+complete_procedure(const TdoLive *claimed, const TdoRun *run, bool own_commits, Jsonb *output,
 				   TimestampTz started)
 {
-	const TdoTask *task = tdo_entry_task(entry);
-	bool		at_once = !task->own_commits && tdo_hooks_inline(claimed);
+	/* (it may have been defined anew meanwhile, by another role) */
+	const TdoEntry *entry = tdo_entry_get(run->task, run->owner);
+	const TdoTask *task = entry ? tdo_entry_task(entry) : NULL;
+	bool		at_once = !own_commits && tdo_hooks_inline(claimed);
 	TdoDue		due = {0};
 	TdoLive		live;
 
@@ -130,8 +132,8 @@ start(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, volatile
 
 /* raises what goes wrong; *stop says whether that was on request */
 static void
-call(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, const TdoTask *task,
-	 TimestampTz started, volatile TdoStop *stop)
+call(const TdoLive *claimed, const TdoRun *run, const TdoTask *task, TimestampTz started,
+	 volatile TdoStop *stop)
 {
 	MemoryContextSwitchTo(user_context);
 	if (task->kind == TDO_KIND_COMMAND)
@@ -164,7 +166,7 @@ call(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, const Tdo
 		tdo_user_check_refused();
 		tdo_user_commits(TDO_COMMITS_NONE);
 		tdo_limit_size("output", output);
-		complete_procedure(claimed, run, entry, output, started);
+		complete_procedure(claimed, run, task->own_commits, output, started);
 		*stop = tdo_user_leave();
 	}
 	tdo_user_commits(TDO_COMMITS_NONE);
@@ -256,7 +258,7 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	{
 		start(claimed, run, entry, &stop);
 		tdo_set_current_run(&here);
-		call(claimed, run, entry, &task, started, &stop);
+		call(claimed, run, &task, started, &stop);
 		done = true;
 	}
 	PG_CATCH();

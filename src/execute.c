@@ -39,6 +39,7 @@
 #include "fault.h"
 #include "guc.h"
 #include "quota.h"
+#include "session.h"
 #include "slot.h"
 #include "store.h"
 #include "triggerdo.h"
@@ -389,6 +390,17 @@ leave_user_code(const TdoCurrentRun *outer, TdoOutcome *outcome)
 		outcome->stop = stop;
 }
 
+/* on_start may have come to read the definition again: it may be another one by now */
+static void
+check_still_ours(const TdoEntry *entry, const TdoRun *run)
+{
+	if (entry->task.owner != run->owner || entry->task.kind != TDO_KIND_FUNCTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("task \"%s\" does not exist", run->task),
+				 errdetail("It was defined anew while its run began.")));
+}
+
 static void
 execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outcome)
 {
@@ -413,6 +425,7 @@ execute_entry(TdoEntry *entry, const TdoRun *run, int attempt, TdoOutcome *outco
 		if (GetSessionUserId() != user || GetAuthenticatedUserId() != user)
 			SetUserIdAndSecContext(user, sec_context | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
+		check_still_ours(entry, run);
 		if (outer == NULL)
 			tdo_user_enter();
 		TDO_FAULT("before_user");
@@ -553,8 +566,11 @@ tdo_call_hook(TdoHookCall *call, TdoCurrentRun *here)
 	int			sec_context;
 	int			nest_level;
 
-	GetUserIdAndSecContext(&user, &sec_context);
 	nest_level = NewGUCNestLevel();
+	/* what a procedure or command has set, its role among it, is not for its hooks */
+	if (outer == NULL)
+		tdo_session_reset_settings();
+	GetUserIdAndSecContext(&user, &sec_context);
 	tdo_sub_begin(&sub);
 	tdo_set_current_run(here);
 	h->busy++;

@@ -120,12 +120,21 @@ tdo_session_must_end_batch(void)
 }
 
 void
+tdo_session_reset_settings(void)
+{
+	if (!OidIsValid(session_role))
+		return;
+	/* (and with it the role) */
+	SetPGVariable("session_authorization", NIL, false);
+	ResetAllOptions();
+}
+
+void
 tdo_session_reset(void)
 {
 	constraints_set = false;
 	PortalHashTableDeleteAll();
-	SetPGVariable("session_authorization", NIL, false);
-	ResetAllOptions();
+	tdo_session_reset_settings();
 	tdo_txn_as_defaults();
 	DropAllPreparedStatements();
 	LockReleaseAll(USER_LOCKMETHOD, true);

@@ -25,6 +25,9 @@ extern void tdo_session_between_runs(void);
 /* did the last run leave something that only the end of the transaction undoes? */
 extern bool tdo_session_must_end_batch(void);
 
+/* the part of the next that is settings, the role among them; executors only */
+extern void tdo_session_reset_settings(void);
+
 /* inside a transaction, before its first run: what the previous batch left */
 extern void tdo_session_reset(void);
 
