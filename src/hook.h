@@ -99,7 +99,7 @@ extern void tdo_hooks_due(const TdoRun *run, const TdoTask *task, const TdoResul
 
 /* rows */
 extern void tdo_hooks_queue(const TdoRun *run, int attempt, const TdoDue *due);
-extern void tdo_hook_queue_start(const TdoRun *run, const TdoTask *task);
+extern bool tdo_hook_queue_start(const TdoRun *run, const TdoTask *task);	/* false: it has none */
 extern void tdo_hook_keep_error(const TdoRun *run, char kind, int attempt,
 								const TdoHookFn *fn, Jsonb *error);
 

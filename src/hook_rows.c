@@ -167,16 +167,17 @@ tdo_hooks_queue(const TdoRun *run, int attempt, const TdoDue *due)
 		tdo_wake_hook(run->owner);
 }
 
-void
+bool
 tdo_hook_queue_start(const TdoRun *run, const TdoTask *task)
 {
 	TdoResult	state = {.attempt = 1};
 	TdoDue		due = {.n = 1,.kinds = {TDO_ON_START}};
 
 	if (!tdo_hook_of(task, TDO_ON_START, &due.fns[0]))
-		return;
+		return false;
 	due.run = tdo_hook_run(run, task, &state);
 	tdo_hooks_queue(run, 1, &due);
+	return true;
 }
 
 void
@@ -323,10 +324,11 @@ tdo_hook_next(Oid owner, TdoHook *hook)
 		/*
 		 * Locked first, and then the look at the slots: an executor shows the
 		 * row before it commits its count, until what came of it is
-		 * committed.
+		 * committed.  Before the lock, too: the executor that has counted it
+		 * skips a row that is held, so one in its hand is not to be locked.
 		 */
-		found = !has_earlier(rel, hook) && lock_hook(rel, &tuple->t_self) &&
-			!tdo_slot_has_hook(&hook->run_id, hook->kind);
+		found = !has_earlier(rel, hook) && !tdo_slot_has_hook(&hook->run_id, hook->kind) &&
+			lock_hook(rel, &tuple->t_self) && !tdo_slot_has_hook(&hook->run_id, hook->kind);
 		if (found)
 			read_hook(rel, tuple, true, hook);
 	}

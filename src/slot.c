@@ -229,6 +229,8 @@ tdo_slot_set_hook(TdoSlot *slot, const pg_uuid_t *run, char kind)
 	SpinLockAcquire(&slot->mutex);
 	slot->has_hook = run != NULL;
 	slot->hook_kind = kind;
+	/* a pool whose executors sit in hooks is as stuck as in batches */
+	slot->batch_started_us = run ? tdo_monotonic_us() : 0;
 	if (run)
 		slot->hook_run = *run;
 	SpinLockRelease(&slot->mutex);
