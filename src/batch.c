@@ -156,6 +156,31 @@ note_decided(TdoStop stop, int index)
 	decided_run = index;
 }
 
+/*
+ * Its body and, before its first attempt, on_start; true: it met a serialization
+ * failure, and is to be done again.  Then its on_start is undone with it: others of
+ * the batch may be committed.
+ */
+static bool
+execute_attempt(const TdoLive *live, const TdoRun *run, TdoEntry *entry, TdoOutcome *outcome)
+{
+	TdoSubTxn	sub;
+	TdoHookFn	fn;
+	bool		starts = live->attempt == 0 && tdo_hook_of(tdo_entry_task(entry), TDO_ON_START, &fn);
+	bool		repeat;
+
+	if (starts)
+		tdo_sub_begin(&sub);
+	tdo_execute(entry, run, live->attempt + 1, outcome);
+	repeat = !outcome->ok && outcome->stop == TDO_STOP_NONE &&
+		tdo_attempt_may_repeat(&live->run_id, outcome->edata);
+	if (starts && repeat)
+		tdo_sub_rollback(&sub);
+	else if (starts)
+		tdo_sub_commit(&sub);
+	return repeat;
+}
+
 static void
 execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 {
@@ -164,21 +189,16 @@ execute_one(int index, const TdoLive *live, const TdoRun *run, TdoEntry *entry)
 	int64		begin = tdo_monotonic_us();
 	int64		us;
 
-
 	begin_attempt(index, started, tdo_attempt_deadline(run, entry));
 	SetCurrentStatementStartTimestamp();
 	if (entry == NULL)
 		outcome.failure = tdo_failure_make(ERRCODE_UNDEFINED_OBJECT, "TaskNotFoundError",
 										   psprintf("task \"%s\" does not exist", run->task),
 										   "It was dropped after the run was triggered. Define it again, and trigger it again.");
-	else
-		tdo_execute(entry, run, live->attempt + 1, &outcome);
-
-	if (!outcome.ok && outcome.stop == TDO_STOP_NONE &&
-		tdo_attempt_may_repeat(&live->run_id, outcome.edata))
+	else if (execute_attempt(live, run, entry, &outcome))
 	{
 		/* a batch holds the locks of several runs: not the next time */
-		if (entry && ndone > 0)
+		if (ndone > 0)
 			tdo_entry_make_solo(entry);
 		again[nagain++] = live->run_id;
 		return;
@@ -548,9 +568,14 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 				tdo_entry_make_solo(entry);
 			TDO_FAULT("record_outside");
 			tdo_slot_set_current(slot, 0, last_started, 0);
-			/* its on_start has gone with the rest */
-			if (entry && live.attempt == 0 && tdo_entry_task(entry)->kind == TDO_KIND_FUNCTION)
-				tdo_hook_queue_start(&run, tdo_entry_task(entry));
+
+			/*
+			 * its on_start has gone with the rest, and comes before the
+			 * others
+			 */
+			if (entry && live.attempt == 0 && tdo_entry_task(entry)->kind == TDO_KIND_FUNCTION &&
+				tdo_hook_queue_start(&run, tdo_entry_task(entry)))
+				tdo_hooks_queue_those_of(id);
 			tdo_attempt_record(&live, &run, entry, &outcome, last_started);
 			recorded = true;
 		}

@@ -567,7 +567,11 @@ tdo_call_hook(TdoHookCall *call, TdoCurrentRun *here)
 	int			nest_level;
 
 	nest_level = NewGUCNestLevel();
-	/* what a procedure or command has set, its role among it, is not for its hooks */
+
+	/*
+	 * what a procedure or command has set, its role among it, is not for its
+	 * hooks
+	 */
 	if (outer == NULL)
 		tdo_session_reset_settings();
 	GetUserIdAndSecContext(&user, &sec_context);

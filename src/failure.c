@@ -21,8 +21,8 @@
 /* an error must be storable, whatever a task put into it */
 #define MAX_TEXT	65536
 
-static char *
-copy_text(const char *s)
+char *
+tdo_failure_text(const char *s)
 {
 	int			len;
 
@@ -46,10 +46,10 @@ tdo_failure_from_error(const ErrorData *edata)
 		f->name = "RetryTaskRunError";
 	else
 		f->name = "PostgresError";
-	f->message = copy_text(edata->message ? edata->message : "missing error text");
-	f->detail = copy_text(edata->detail);
-	f->hint = copy_text(edata->hint);
-	f->context = copy_text(edata->context);
+	f->message = tdo_failure_text(edata->message ? edata->message : "missing error text");
+	f->detail = tdo_failure_text(edata->detail);
+	f->hint = tdo_failure_text(edata->hint);
+	f->context = tdo_failure_text(edata->context);
 	return f;
 }
 
@@ -60,8 +60,8 @@ tdo_failure_make(int sqlstate, const char *name, const char *message, const char
 
 	f->sqlstate = sqlstate;
 	f->name = name;
-	f->message = copy_text(message);
-	f->hint = copy_text(hint);
+	f->message = tdo_failure_text(message);
+	f->hint = tdo_failure_text(hint);
 	return f;
 }
 

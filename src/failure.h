@@ -25,6 +25,9 @@ typedef struct TdoFailure
 	char	   *context;
 } TdoFailure;
 
+/* a copy, cut to what may be stored; NULL gives NULL */
+extern char *tdo_failure_text(const char *s);
+
 /* copy an error into the current context */
 extern TdoFailure *tdo_failure_from_error(const ErrorData *edata);
 extern TdoFailure *tdo_failure_make(int sqlstate, const char *name,

@@ -402,7 +402,11 @@ tdo_hooks_due(const TdoRun *run, const TdoTask *task, const TdoResult *result, T
 {
 	due->n = 0;
 	due->run = NULL;
-	/* (the task may have been defined anew by another role while the run went on) */
+
+	/*
+	 * (the task may have been defined anew by another role while the run went
+	 * on)
+	 */
 	if (likely(task == NULL || task->hooks == NULL) || task->owner != run->owner)
 		return;
 	switch (result->status)

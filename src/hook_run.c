@@ -53,10 +53,28 @@ static bool has_put_off = false;
 static bool any;				/* there was a queued hook at the last look */
 static pg_uuid_t put_off;		/* the run whose commit they made fail last */
 
+/* an attempt that catch_error was asked about */
+typedef struct Asked
+{
+	bool		was;
+	pg_uuid_t	run;
+	int			attempt;
+} Asked;
+
+static Asked asked;				/* in this transaction, last */
+static Asked silenced;			/* whose commit failed: not asked again */
+
 void
 tdo_hooks_begin(void)
 {
-	called = at_end = false;
+	called = at_end = asked.was = false;
+}
+
+/* run_now(): a part of the caller's transaction, or of the run that calls it */
+static bool
+is_guest(void)
+{
+	return slot == NULL || tdo_current_run() != NULL;
 }
 
 bool
@@ -92,14 +110,31 @@ is_put_off(const pg_uuid_t *run)
 	return all_put_off || (has_put_off && memcmp(&put_off, run, sizeof(*run)) == 0);
 }
 
+void
+tdo_hooks_queue_those_of(const pg_uuid_t *run)
+{
+	put_off = *run;
+	has_put_off = true;
+}
+
+static bool
+is_same_attempt(const Asked *a, const pg_uuid_t *run, int attempt)
+{
+	return a->was && a->attempt == attempt && memcmp(&a->run, run, sizeof(*run)) == 0;
+}
+
 bool
 tdo_hooks_put_off(const pg_uuid_t *run)
 {
-	if (!called || is_put_off(run))
-		return false;
-	put_off = *run;
-	has_put_off = true;
-	return true;
+	bool		hooks = called && !is_put_off(run);
+	bool		catch = is_same_attempt(&asked, run, asked.attempt) &&
+	!is_same_attempt(&silenced, run, asked.attempt);
+
+	if (hooks)
+		tdo_hooks_queue_those_of(run);
+	if (catch)
+		silenced = asked;
+	return hooks || catch;
 }
 
 void
@@ -123,8 +158,8 @@ tdo_hooks_inline(const TdoLive *live)
 static void
 rethrow_the_callers(ErrorData *edata)
 {
-	if ((slot == NULL || tdo_current_run() != NULL) && (edata->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-														tdo_failure_is_transient(edata->sqlerrcode)))
+	if (is_guest() && (edata->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+					   tdo_failure_is_transient(edata->sqlerrcode)))
 		ReThrowError(edata);
 }
 
@@ -142,6 +177,20 @@ keep_error(const TdoRun *run, char kind, int attempt, const TdoHookFn *fn, const
 				 errmsg("%s of a run of task \"%s\" failed: %s", tdo_hook_name(kind), run->task, edata->message)));
 }
 
+/* from this one on: it is called alone, and on_complete after it */
+static void
+queue_rest(const TdoRun *run, int attempt, const TdoDue *due, int from)
+{
+	TdoDue		rest = {.run = due->run};
+
+	for (int i = from; i < due->n; i++)
+	{
+		rest.kinds[rest.n] = due->kinds[i];
+		rest.fns[rest.n++] = due->fns[i];
+	}
+	tdo_hooks_queue(run, attempt, &rest);
+}
+
 void
 tdo_hooks_call(const TdoEntry *entry, const TdoRun *run, int attempt, const TdoDue *due)
 {
@@ -155,12 +204,25 @@ tdo_hooks_call(const TdoEntry *entry, const TdoRun *run, int attempt, const TdoD
 		here.ends_first = true;
 		call.fn = &due->fns[i];
 		call.run = due->run;
-		called = at_end = true;
-		ended_run = run->run_id;
+		if (!is_guest())
+		{
+			called = at_end = true;
+			ended_run = run->run_id;
+		}
 		edata = tdo_call_hook(&call, &here);
 		if (edata == NULL)
 			continue;
 		rethrow_the_callers(edata);
+
+		/*
+		 * a deadlock may be of our making: this transaction holds the locks
+		 * of the run, and of those before it
+		 */
+		if (!is_guest() && tdo_failure_is_contention(edata))
+		{
+			queue_rest(run, attempt, due, i);
+			return;
+		}
 		keep_error(run, due->kinds[i], attempt, &due->fns[i], edata);
 	}
 }
@@ -181,7 +243,7 @@ text_or(Jsonb *object, const char *key, char *other)
 {
 	char	   *text = tdo_json_get_text(object, key);
 
-	return text ? text : other;
+	return text ? tdo_failure_text(text) : other;
 }
 
 /* the error that catch_error puts in the place of the attempt's: what it leaves out stays */
@@ -195,7 +257,7 @@ replaced_error(const TdoFailure *old, JsonbValue *v)
 	*f = *old;
 	if (v->type == jbvString)
 	{
-		f->message = pnstrdup(v->val.string.val, v->val.string.len);
+		f->message = tdo_failure_text(pnstrdup(v->val.string.val, v->val.string.len));
 		return f;
 	}
 	object = v->type == jbvBinary ? JsonbValueToJsonb(v) : NULL;
@@ -227,7 +289,8 @@ retry_time(JsonbValue *v)
 												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	if (TIMESTAMP_NOT_FINITE(at))
 		bad_answer("a \"retryAt\" that is infinite");
-	return at;
+	/* (0 says that the policy has the word) */
+	return at != 0 ? at : 1;
 }
 
 static TimestampTz
@@ -337,11 +400,11 @@ tdo_catch_error(const TdoEntry *entry, const TdoLive *live, TdoFailed *f)
 	TdoState	state;
 	ErrorData  *edata;
 
-	if (f->for_good || f->task == NULL || f->task->hooks == NULL ||
+	if (f->for_good || f->task == NULL || f->task->hooks == NULL || f->task->owner != f->run->owner ||
 		!tdo_hook_of(f->task, TDO_CATCH_ERROR, &fn))
 		return;
 	/* it has made the commit of this very attempt fail */
-	if (is_put_off(&live->run_id) && !all_put_off)
+	if (is_same_attempt(&silenced, &live->run_id, live->attempt))
 		return;
 	result.attempt = live->attempt + 1;
 	result.queued_at = live->order_key;
@@ -355,7 +418,13 @@ tdo_catch_error(const TdoEntry *entry, const TdoLive *live, TdoFailed *f)
 	call.fn = &fn;
 	call.run = tdo_hook_run(f->run, f->task, &result);
 	call.error = tdo_failure_to_jsonb(f->failure);
-	called = true;
+	if (!is_guest())
+	{
+		called = true;
+		asked.was = true;
+		asked.run = live->run_id;
+		asked.attempt = live->attempt;
+	}
 	edata = tdo_call_hook(&call, &here);
 	if (edata != NULL)
 		rethrow_the_callers(edata);

@@ -36,6 +36,9 @@ extern void tdo_catch_error(const TdoEntry *entry, const TdoLive *live, TdoFaile
 extern void tdo_hooks_begin(void);
 extern bool tdo_hooks_put_off(const pg_uuid_t *run);
 
+/* an earlier one of this run was queued: so are all that come */
+extern void tdo_hooks_queue_those_of(const pg_uuid_t *run);
+
 /* were those of this run's end called, in the transaction that goes on? */
 extern bool tdo_hooks_called(const pg_uuid_t *run);
 

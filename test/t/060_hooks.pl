@@ -8,7 +8,10 @@
 # would end process after process), TDO_HOOK_TRIES, tdo_hook_count_try(); in
 # src/attempt.c: TDO_KIND_COMMAND in may_call_hooks() (the command is done again);
 # in src/stop.c: hook_time_is_over(), "hook_overdue++ > 0"; in src/scheduler.c:
-# owners_of_hooks(); in sql/30_tables_0_2_0.sql: pg_extension_config_dump().
+# owners_of_hooks(); in sql/30_tables_0_2_0.sql: pg_extension_config_dump(); in
+# src/hook_rows.c: the first tdo_slot_has_hook() in tdo_hook_next() (tries are used
+# up); in src/slot.c: batch_started_us in tdo_slot_set_hook(); in src/hook_run.c:
+# is_guest() in tdo_hooks_call() (the run would be CRASHED).
 
 use strict;
 use warnings;
@@ -144,6 +147,38 @@ reload_with($node, 'triggerdo.executors = 2');
 wait_runs($node, "(SELECT count(*) = 20 FROM triggerdo.runs WHERE run_id IN ($many) AND status = 'COMPLETED') AND NOT EXISTS (SELECT FROM triggerdo.hooks WHERE state = 'queued')");
 is($node->safe_psql('postgres', qq{SELECT (SELECT count(*) FROM app.body WHERE run IN ($many)), count(*) FILTER (WHERE hook = 'evil'), count(*) FILTER (WHERE hook = 'good') FROM app.called WHERE run IN ($many)}),
 	'20|18|20', 'a batch with two that end their process: each is done once, each hook called once');
+
+# a hook that has run another run by itself is a hook still
+app($node, q{
+	CREATE FUNCTION app.nest(run jsonb) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM triggerdo.run_now(triggerdo.trigger_task('function', '{"nested":1}'));
+		PERFORM app.evil(run);
+	END $$;
+	SELECT triggerdo.define_task('nest', 'app.work', on_success => 'app.nest', on_complete => 'app.good')});
+is(story(trigger('nest', '{"evil":"ends"}')), "COMPLETED 1 body 1 evil 0 good 1 on_success $kept{ends}", 'one that uses run_now() ends its process');
+
+# executors that look for queued hooks at the same time do not get into each other's way
+reload_with($node, 'triggerdo.executors = 4');
+app($node, q{
+	CREATE FUNCTION app.raises(run jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'raised'; END $$;
+	SELECT triggerdo.define_task('raises', 'app.work', on_cancel => 'app.raises', on_complete => 'app.raises');
+	SELECT count(triggerdo.cancel_run(triggerdo.trigger_task('raises', delay => '1 day'))) FROM generate_series(1, 2000)});
+wait_runs($node, q{NOT EXISTS (SELECT FROM triggerdo.hooks WHERE state = 'queued')});
+is($node->safe_psql('postgres', q{SELECT tries, error ->> 'message', count(*) FROM triggerdo.hooks WHERE task = 'raises' GROUP BY 1, 2}),
+	'1|raised|4000', 'each of 4000 queued hooks is begun once');
+
+# runs do not wait for hooks that sleep: one more executor is started
+reload_with($node, 'triggerdo.executors = 1', "triggerdo.hook_timeout = '1min'");
+app($node, q{
+	CREATE FUNCTION app.sleeps(run jsonb) RETURNS void LANGUAGE sql AS $$ SELECT pg_sleep(600) $$;
+	SELECT triggerdo.define_task('sleeps', 'app.work', on_cancel => 'app.sleeps');
+	SELECT count(triggerdo.cancel_run(triggerdo.trigger_task('sleeps', delay => '1 day'))) FROM generate_series(1, 4)});
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 AND bool_and(state = 'busy') FROM triggerdo.workers WHERE kind = 'executor'});
+is(story(trigger('function', '{}')), 'COMPLETED 1 body 1 evil 1 good 1', 'a run while the executors sit in hooks');
+$node->safe_psql('postgres', q{DELETE FROM _triggerdo.hook; SELECT pg_terminate_backend(pid) FROM triggerdo.workers WHERE kind = 'executor'});
+reload_with($node, 'triggerdo.executors = 2', "triggerdo.hook_timeout = '400ms'");
+invariants_ok($node, 'after those');
 
 # ------------------------------------------------------------------ catch_error
 
