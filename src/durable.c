@@ -104,7 +104,8 @@ complete_procedure(const TdoLive *claimed, const TdoRun *run, bool own_commits, 
  * run may begin again.
  */
 static void
-start(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, volatile TdoStop *stop)
+start(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, volatile TdoStop *stop,
+	  TimestampTz *retry_at)
 {
 	TdoStop		asked = TDO_STOP_NONE;
 	TdoHookFn	fn;
@@ -116,7 +117,7 @@ start(const TdoLive *claimed, const TdoRun *run, const TdoEntry *entry, volatile
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (!tdo_hook_has_started(&run->run_id))
 	{
-		edata = tdo_start_hook(entry, run, &asked);
+		edata = tdo_start_hook(entry, run, &asked, retry_at);
 		*stop = asked;
 		if (edata != NULL)
 			ReThrowError(edata);
@@ -256,7 +257,7 @@ tdo_durable_run(const TdoLive *claimed, const TdoRun *run, TdoEntry *entry,
 	here.transactions = true;
 	PG_TRY();
 	{
-		start(claimed, run, entry, &stop);
+		start(claimed, run, entry, &stop, &here.retry_at);
 		tdo_set_current_run(&here);
 		call(claimed, run, &task, started, &stop);
 		done = true;

@@ -618,13 +618,14 @@ tdo_call_hook(TdoHookCall *call, TdoCurrentRun *here)
 }
 
 ErrorData *
-tdo_start_hook(const TdoEntry *entry, const TdoRun *run, TdoStop *stop)
+tdo_start_hook(const TdoEntry *entry, const TdoRun *run, TdoStop *stop, TimestampTz *retry_at)
 {
 	TdoCurrentRun here;
 	TdoHookCall call = {0};
 	TdoHookFn	fn;
 	TdoLive		live;
 	TdoResult	state = {0};
+	ErrorData  *edata;
 
 	if (!tdo_hook_of(&entry->task, TDO_ON_START, &fn))
 		return NULL;
@@ -636,7 +637,9 @@ tdo_start_hook(const TdoEntry *entry, const TdoRun *run, TdoStop *stop)
 	call.fn = &fn;
 	call.run = tdo_hook_run(run, &entry->task, &state);
 	call.stop = stop;
-	return tdo_call_hook(&call, &here);
+	edata = tdo_call_hook(&call, &here);
+	*retry_at = here.retry_at;
+	return edata;
 }
 
 /* of the first attempt; its error is the attempt's */
@@ -646,7 +649,7 @@ start(TdoEntry *entry, const TdoRun *run, TdoOutcome *outcome)
 	TdoCurrentRun here = {0};
 
 	memset(outcome, 0, sizeof(*outcome));
-	outcome->edata = tdo_start_hook(entry, run, &outcome->stop);
+	outcome->edata = tdo_start_hook(entry, run, &outcome->stop, &here.retry_at);
 	if (outcome->edata == NULL)
 		return true;
 	tdo_outcome_failed(outcome, &here);

@@ -86,8 +86,9 @@ typedef struct TdoHookCall
 
 extern ErrorData *tdo_call_hook(TdoHookCall *call, TdoCurrentRun *here);
 
-/* the on_start of a run that begins, if its task has one; NULL as above */
-extern ErrorData *tdo_start_hook(const TdoEntry *entry, const TdoRun *run, TdoStop *stop);
+/* the on_start of a run that begins, if its task has one; NULL as above; *retry_at: what retry_run_at() named in it */
+extern ErrorData *tdo_start_hook(const TdoEntry *entry, const TdoRun *run, TdoStop *stop,
+								 TimestampTz *retry_at);
 
 extern TdoCurrentRun *tdo_current_run(void);
 

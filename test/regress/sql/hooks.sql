@@ -286,6 +286,15 @@ SELECT triggerdo.trigger_task('hook-answer', jsonb_build_object('fails', 9, 'ans
 SELECT test.await_all_final();
 SELECT status, attempt, length(error->>'message') AS length FROM triggerdo.runs WHERE run_id = :'run';
 
+-- In on_start retry_run_at() names the time, too. Red without: retry_at in tdo_start_hook().
+CREATE FUNCTION app.h_later(run jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM triggerdo.retry_run_at(now() + interval '1 day', 'later'); END $$;
+CREATE PROCEDURE app.later_p(payload jsonb) LANGUAGE plpgsql AS $$ BEGIN END $$;
+SELECT triggerdo.define_task(t, f, retry => triggerdo.retry_policy(2, 'none'), on_start => 'app.h_later') FROM (VALUES ('hook-later', 'app.hooked'), ('hook-later-p', 'app.later_p')) x(t, f);
+SELECT triggerdo.trigger_task('hook-later') AS run, triggerdo.trigger_task('hook-later-p') AS procedure \gset
+SELECT test.await_status(:'run', 'DELAYED'), test.await_status(:'procedure', 'DELAYED');
+SELECT task, status, retry_at - finished_at > '23:00:00' AS tomorrow, error->>'message' AS error FROM triggerdo.attempts WHERE run_id IN (:'run', :'procedure') ORDER BY task;
+SELECT count(triggerdo.cancel_run(run_id)) FROM triggerdo.runs WHERE run_id IN (:'run', :'procedure');
+
 -- The settings, and the role, that a procedure or a command leaves are not its hooks'. Red without: tdo_session_reset_settings() in tdo_call_hook().
 CREATE PROCEDURE app.sets_p(payload jsonb) LANGUAGE plpgsql AS $$ BEGIN
     SET ROLE app_member; SET work_mem = '123kB';
