@@ -301,25 +301,34 @@ has_earlier(Relation rel, const TdoHook *hook)
 	return found;
 }
 
-bool
-tdo_hook_next(Oid owner, TdoHook *hook)
+/*
+ * The next one that was queued then or later; *first: when the first that is there
+ * was, or left alone.
+ */
+static bool
+next_since(Oid owner, TimestampTz since, TdoHook *hook, TimestampTz *first)
 {
 	const TdoObjects *o = tdo_objects();
 	Relation	rel = table_open(o->hook, RowExclusiveLock);
 	Relation	index = index_open(o->hook_queue, AccessShareLock);
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	bool		any = false;
 	bool		found = false;
 
 	ScanKeyInit(&keys[0], HOOK_STATE, BTEqualStrategyNumber, F_CHAREQ, CharGetDatum(TDO_HOOK_QUEUED));
 	ScanKeyInit(&keys[1], HOOK_OWNER, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(owner));
-	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 2, keys);
+	ScanKeyInit(&keys[2], HOOK_AT, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(since));
+	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 3, keys);
 	while (!found &&
 		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		read_hook(rel, tuple, false, hook);
+		if (!any)
+			*first = hook->at;
+		any = true;
 
 		/*
 		 * Locked first, and then the look at the slots: an executor shows the
@@ -336,6 +345,26 @@ tdo_hook_next(Oid owner, TdoHook *hook)
 	index_close(index, AccessShareLock);
 	table_close(rel, NoLock);
 	return found;
+}
+
+bool
+tdo_hook_next(Oid owner, TdoHook *hook)
+{
+	static TimestampTz since = DT_NOBEGIN;
+	static int64 whole_us = 0;
+	int64		now = tdo_monotonic_us();
+
+	/*
+	 * Not over all that is done with each time, which an old snapshot may
+	 * keep in the index.  One whose commit came late lies before: so a whole
+	 * look once a second, and before there is said to be none.
+	 */
+	if (since != DT_NOBEGIN && now - whole_us < USECS_PER_SEC &&
+		next_since(owner, since, hook, &since))
+		return true;
+	whole_us = now;
+	since = DT_NOBEGIN;
+	return next_since(owner, DT_NOBEGIN, hook, &since);
 }
 
 bool
