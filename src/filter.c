@@ -41,8 +41,8 @@
 #include "store.h"
 #include "triggerdo.h"
 
-/* what an id's time may be ahead of its run's created_at (clock.c), and more */
-#define ID_AHEAD_US		USECS_PER_MINUTE
+/* an id is minted a moment before created_at, or is ahead of it (clock.c): by less than this */
+#define ID_OFF_US		USECS_PER_MINUTE
 
 /* column number of run, as its index has it */
 #define RUN_COL_TASK	13
@@ -139,6 +139,27 @@ read_words(Words *w, const char *key, const JsonbValue *v)
 }
 
 static int
+compare_words(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* each of them is looked for by itself, and what it finds is done once */
+static void
+each_word_once(Words *w)
+{
+	int			n = 0;
+
+	qsort(w->words, w->n, sizeof(char *), compare_words);
+	for (int i = 0; i < w->n; i++)
+	{
+		if (n == 0 || strcmp(w->words[n - 1], w->words[i]) != 0)
+			w->words[n++] = w->words[i];
+	}
+	w->n = n;
+}
+
+static int
 compare_ids(const void *a, const void *b)
 {
 	return memcmp(a, b, UUID_LEN);
@@ -189,7 +210,10 @@ read_key(TdoFilter *f, const char *key, const JsonbValue *v)
 		}
 	}
 	else if (strcmp(key, "task") == 0)
+	{
 		read_words(&f->task, key, v);
+		each_word_once(&f->task);
+	}
 	else if (strcmp(key, "queue") == 0)
 		read_words(&f->queue, key, v);
 	else if (strcmp(key, "tag") == 0)
@@ -330,10 +354,10 @@ days_of(const TdoFilter *f)
 	{
 		int			day = lfirst_int(lc);
 
-		if (!TIMESTAMP_NOT_FINITE(f->created_after) && day < day_of_time(f->created_after))
+		if (!TIMESTAMP_NOT_FINITE(f->created_after) && day < day_of_time(f->created_after - ID_OFF_US))
 			continue;
 		if (!TIMESTAMP_NOT_FINITE(f->created_before) &&
-			day > day_of_time(f->created_before + ID_AHEAD_US))
+			day > day_of_time(f->created_before + ID_OFF_US))
 			continue;
 		days = lappend_int(days, day);
 	}
@@ -351,7 +375,7 @@ lowest_id(const TdoFilter *f)
 		id = f->batch.ids[0];
 	if (!TIMESTAMP_NOT_FINITE(f->created_after))
 	{
-		pg_uuid_t	day = tdo_day_bound(day_of_time(f->created_after));
+		pg_uuid_t	day = tdo_day_bound(day_of_time(f->created_after - ID_OFF_US));
 
 		if (compare_ids(&day, &id) > 0)
 			id = day;

@@ -125,6 +125,8 @@ SELECT triggerdo.cancel_runs('{"task":"ctl-one"}') AS cancelled;
 SELECT triggerdo.replay_runs('{"task":"ctl-one"}') AS by_task, triggerdo.replay_runs('{"task":["ctl-one","ctl-two"],"status":"CANCELED"}') AS by_status, triggerdo.replay_runs('{"status":"QUEUED"}') AS live,
        triggerdo.replay_runs('{"tag":"a","status":["CANCELED"]}') AS no_task, triggerdo.replay_runs('{"created_after":"2222-01-01"}') AS none, triggerdo.replay_runs('{"created_before":"2001-01-01"}') AS none2,
        triggerdo.replay_runs(jsonb_build_object('run_ids', jsonb_build_array(:'r1'::uuid, :'r3'::uuid))) AS ids;
+-- a task named twice is looked at once. Red without: each_word_once() in read_key().
+SELECT triggerdo.replay_runs('{"task":["ctl-two","ctl-one","ctl-two","ctl-one"],"status":"CANCELED"}') AS named_twice;
 SELECT o.payload, o.status, count(*) FROM triggerdo.runs r JOIN triggerdo.runs o ON o.run_id = r.replay_of WHERE r.task IN ('ctl-one', 'ctl-two') AND o.replay_of IS NULL GROUP BY o.run_id, 1, 2 ORDER BY o.run_id;
 -- of a task that is gone: not counted
 SELECT triggerdo.drop_task('ctl-two');
