@@ -5,15 +5,17 @@
  *
  * Job: end runs as CANCELED, begun or not, one or many.
  * Called by: SQL.
- * Locks: the live row of each run that it ends, FOR UPDATE.  Many are locked in
- * the order of their ids, so that two such calls wait, and do not deadlock; the
- * children after all that were asked for, in the same order, generation by
- * generation.
+ * Locks: the live row of each run that it ends, FOR UPDATE.  cancel_runs() locks
+ * what its filter chooses in the order of ids, so that two such calls wait, and do
+ * not deadlock.  Children come after all of these, generation by generation, and
+ * so in no order that another call would have: it tries them for a while, and
+ * waits for no lock.  cancel_run() waits for its children's, as for its run's.
  * Crash: what has not begun is cancelled by the caller's commit.  What is being
  * executed is asked to stop, whatever becomes of the caller's transaction.
  *
- * Children are looked up (child.c) after their parent is locked, or has accepted
- * the request to stop: from then on it can commit no more of them.
+ * Children are looked up (child.c) after their parent is locked, or has stopped:
+ * from then on it can commit no more of them.  If it ended otherwise before it
+ * could be stopped, they go on.
  *
  *-------------------------------------------------------------------------
  */
@@ -199,6 +201,7 @@ typedef struct Ids
 typedef struct Cancels
 {
 	const char *reason;
+	bool		wait_for_children;	/* for the locks of other sessions on them */
 	MemoryContext each;			/* of one run, at its end reset */
 	Ids			asked;			/* to be waited for */
 	Ids			later;			/* to be looked at again */
@@ -231,10 +234,11 @@ compare_ids(const void *a, const void *b)
 }
 
 static void
-cancels_begin(Cancels *c, const char *reason)
+cancels_begin(Cancels *c, const char *reason, bool wait_for_children)
 {
 	memset(c, 0, sizeof(*c));
 	c->reason = reason;
+	c->wait_for_children = wait_for_children;
 	c->each = AllocSetContextCreate(CurrentMemoryContext, "triggerdo cancel",
 									ALLOCSET_DEFAULT_SIZES);
 	c->asked.context = c->later.context = c->children.context = CurrentMemoryContext;
@@ -275,7 +279,7 @@ cancel_one(Cancels *c, const TdoRun *run, bool wait)
 			break;
 		case CANCEL_ASKED:
 			ids_add(&c->asked, &run->run_id);
-			break;
+			return true;
 		case CANCEL_ASKED_HELD:
 			c->canceled++;
 			break;
@@ -334,6 +338,13 @@ cancel_later(Cancels *c)
 	}
 }
 
+static void
+count_stopped(Cancels *c, const pg_uuid_t *id)
+{
+	c->canceled++;
+	note_children(c, id);
+}
+
 /* all were asked already, so the slowest one decides; those still going on end as CANCELED, too */
 static void
 await_all(Cancels *c)
@@ -355,7 +366,7 @@ await_all(Cancels *c)
 			if (end == STOP_GOES_ON)
 				c->asked.ids[left++] = c->asked.ids[i];
 			else if (end == STOP_CANCELED)
-				c->canceled++;
+				count_stopped(c, &c->asked.ids[i]);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(c->each);
 		}
@@ -364,7 +375,8 @@ await_all(Cancels *c)
 			break;
 		pause_cancel();
 	}
-	c->canceled += c->asked.n;
+	for (int i = 0; i < c->asked.n; i++)
+		count_stopped(c, &c->asked.ids[i]);
 	c->asked.n = 0;
 }
 
@@ -389,15 +401,15 @@ cancel_children(Cancels *c)
 				;
 			else if (!may_cancel(c, &run))
 				c->spared += tdo_inside_of(&run.run_id) ? 0 : 1;
-			else if (!cancel_one(c, &run, true))
+			else if (!cancel_one(c, &run, c->wait_for_children))
 				ids_add(&c->later, &run.run_id);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(c->each);
 		}
 		cancel_later(c);
+		await_all(c);
 		pfree(generation.ids);
 	}
-	await_all(c);
 }
 
 static void
@@ -417,7 +429,7 @@ say_what_goes_on(const Cancels *c)
 				(errmsg_plural("%lld run could not be cancelled now",
 							   "%lld runs could not be cancelled now",
 							   (unsigned long) c->stuck, (long long) c->stuck),
-				 errdetail("An executor has them in hand together with others, and does not get on."),
+				 errdetail("An executor has them in hand together with others, and does not get on, or another session has them locked."),
 				 errhint("Try again, in another transaction if this one holds locks that the other runs may wait for.")));
 }
 
@@ -478,7 +490,7 @@ tdo_sql_cancel_run(PG_FUNCTION_ARGS)
 				 errhint("triggerdo.abort_run() ends it for good.")));
 	if (!cancel_run(&run, reason))
 		PG_RETURN_BOOL(false);
-	cancels_begin(&c, reason);
+	cancels_begin(&c, reason, true);
 	note_children(&c, &run.run_id);
 	cancel_children(&c);
 	say_what_goes_on(&c);
@@ -498,7 +510,7 @@ tdo_sql_cancel_runs(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("cancel_runs()");
 	(void) tdo_objects();
 	scan = tdo_filter_begin(tdo_filter_read(PG_GETARG_JSONB_P(0)), true);
-	cancels_begin(&c, DEFAULT_REASON);
+	cancels_begin(&c, DEFAULT_REASON, false);
 	while (tdo_filter_next(scan, &run))
 	{
 		MemoryContext old = MemoryContextSwitchTo(c.each);

@@ -2,7 +2,7 @@
 # whole backlog beside executors, and the memory and time that these take.
 #
 # Red without, in src/api_cancel.c: note_children() in cancel_one() (grandchildren),
-# ids_add(&c->later) (runs claimed along with others), await_all(), MemoryContextReset(c->each), "|| !wait" (deadlocks, now and then);
+# ids_add(&c->later) (runs claimed along with others), await_all(), c->wait_for_children (a deadlock), note_children() in count_stopped() only, MemoryContextReset(c->each), "|| !wait" (deadlocks, now and then);
 # in src/filter.c: MemoryContextReset(s->run_context), the snapshot of tdo_filter_begin() (a replay of many does not end).
 
 use strict;
@@ -71,6 +71,79 @@ foreach my $how ('cancel_run', 'cancel_runs')
 	is(app($node, "SELECT triggerdo.cancel_run('$root')"), 't', 'cancelled');
 	is(statuses("parent_run_id = '$root'"), 'leaf CANCELED 2, sleeps CANCELED 2', 'with the children of both times');
 }
+
+# --------------------------------------------- what another session has locked, or ends
+
+sub start
+{
+	my ($sql) = @_;
+	my %s = (out => '', err => '');
+	$s{handle} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', $sql ],
+		'<', \undef, '>', \$s{out}, '2>', \$s{err});
+	return \%s;
+}
+
+# "waits for a lock", or "pauses" as a cancel does that looks again
+sub stands
+{
+	my ($how, $query) = @_;
+	my $where = $how eq 'waits' ? "wait_event_type = 'Lock'" : "wait_event_type = 'Extension'";
+	within(60, "$query $how", sub { $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE $where AND position('$query' in query) > 0 AND pid <> pg_backend_pid()") eq '1' });
+}
+
+app($node, q{
+	CREATE TABLE app.go (what text);
+	CREATE FUNCTION app.await_go(whatever text) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		WHILE NOT EXISTS (SELECT FROM app.go WHERE what = whatever) LOOP PERFORM pg_sleep(0.01); END LOOP;
+	END $$;
+	SELECT triggerdo.trigger_task('leaf', delay => '1 day', tags => ARRAY[t]) FROM unnest('{P,C,M,X}'::text[]) WITH ORDINALITY u(t, n) ORDER BY n});
+$node->safe_psql('postgres', q{
+	UPDATE _triggerdo.run c SET parent_run_id = p.run_id, root_run_id = p.run_id, depth = 1 FROM _triggerdo.run p WHERE p.tags = '{P}' AND c.tags = '{C}';
+	INSERT INTO _triggerdo.child SELECT parent_run_id, run_id FROM _triggerdo.run WHERE tags = '{C}'});
+{
+	my $held = start(q{BEGIN; SELECT triggerdo.cancel_runs('{"tag":"M"}'); SELECT app.await_go('held'); ROLLBACK});
+	within(60, 'one is held', sub { $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%await_go(''held''%' AND wait_event = 'PgSleep'}) eq '1' });
+	my $second = start(q{SELECT triggerdo.cancel_runs('{"tag":["C","M","X"]}')});
+	stands('waits', '["C","M","X"]');
+	my $first = start(q{SELECT triggerdo.cancel_runs('{"tag":["P","X"]}')});
+	stands('pauses', '["P","X"]');
+	app($node, q{INSERT INTO app.go VALUES ('held')});
+	$_->{handle}->finish foreach ($held, $second, $first);
+	is($first->{out}, "2\n", 'what it chose is cancelled');
+	like($first->{err}, qr/^NOTICE:  1 run could not be cancelled now/, 'a child that another call has, which waits for this one, is not waited for');
+	is($second->{out} . $second->{err}, "2\n", 'and that call goes on');
+	is($node->safe_psql('postgres', q{SELECT string_agg(tags[1] || ' ' || status, ', ' ORDER BY run_id) FROM triggerdo.runs WHERE tags && '{P,C,M,X}'}),
+		'P CANCELED, C CANCELED, M CANCELED, X CANCELED', 'all are cancelled');
+}
+
+$node->safe_psql('postgres', q{ALTER SYSTEM SET triggerdo.cancel_grace = '10 min'; SELECT pg_reload_conf()});
+# a parent that is over its time when it is to be cancelled: its children go on
+app($node, q{
+	CREATE PROCEDURE app.overdue(payload jsonb) LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM triggerdo.trigger_task('leaf', delay => '1 day', tags => '{of-overdue}');
+		COMMIT;
+		BEGIN
+			PERFORM pg_sleep(300);
+		EXCEPTION WHEN query_canceled THEN
+			PERFORM pg_advisory_lock(67);
+			PERFORM app.await_go('overdue');
+		END;
+	END $$;
+	SELECT triggerdo.define_task('overdue', 'app.overdue', max_duration => '0.1 s', options => '{"ownCommits":true}'), triggerdo.trigger_task('overdue')});
+within(60, 'over its time', sub { $node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 67}) eq '1' });
+{
+	my $cancels = start(q{SELECT triggerdo.cancel_runs('{"task":"overdue"}')});
+	stands('pauses', '"overdue"');
+	app($node, q{INSERT INTO app.go VALUES ('overdue')});
+	$cancels->{handle}->finish;
+	is($cancels->{out} . $cancels->{err}, "0\n", 'it was not cancelled');
+	is(statuses(q{task = 'overdue' OR tags = '{of-overdue}'}), 'leaf DELAYED 1, overdue TIMED_OUT 1', 'but timed out, and its children go on');
+	is(app($node, q{SELECT triggerdo.cancel_runs('{"tag":"of-overdue"}')}), '1', 'they can be cancelled by themselves');
+}
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET triggerdo.cancel_grace; SELECT pg_reload_conf()});
 
 # ---------------------------------------------------------------- a large backlog
 
