@@ -36,6 +36,7 @@ AS $$
             UNION ALL SELECT r.owner FROM _triggerdo.run r
             UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
      WHERE loaded
+       AND x.role OPERATOR(pg_catalog.<>) 0::oid
        AND NOT EXISTS (SELECT FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) x.role);
 
     UPDATE _triggerdo.role m SET target = a.oid
@@ -95,7 +96,8 @@ AS $$
      WHERE m.role OPERATOR(pg_catalog.=) h.owner AND m.target OPERATOR(pg_catalog.<>) m.role;
 
     UPDATE _triggerdo.run r SET owner = coalesce(o.target, o.role), triggered_by = coalesce(b.target, b.role)
-      FROM _triggerdo.role o, _triggerdo.role b
+      FROM _triggerdo.role o, (SELECT m.role, m.target FROM _triggerdo.role m
+                               UNION ALL SELECT 0::oid, 0::oid) b
      WHERE EXISTS (SELECT FROM _triggerdo.role m WHERE m.target OPERATOR(pg_catalog.<>) m.role)
        AND o.role OPERATOR(pg_catalog.=) r.owner
        AND b.role OPERATOR(pg_catalog.=) r.triggered_by

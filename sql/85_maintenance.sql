@@ -106,7 +106,8 @@ AS $$
             UNION ALL SELECT h.owner FROM _triggerdo.hook h
             UNION ALL SELECT r.owner FROM _triggerdo.run r
             UNION ALL SELECT r.triggered_by FROM _triggerdo.run r) x
-     WHERE NOT EXISTS (SELECT FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) x.role)
+     WHERE x.role OPERATOR(pg_catalog.<>) 0::oid
+       AND NOT EXISTS (SELECT FROM _triggerdo.role m WHERE m.role OPERATOR(pg_catalog.=) x.role)
     UNION ALL
     SELECT 'a grant is on a task of that owner, of a known privilege', g.task
       FROM _triggerdo."grant" g LEFT JOIN _triggerdo.task t ON t.id OPERATOR(pg_catalog.=) g.task

@@ -191,7 +191,7 @@ COMMENT ON FUNCTION triggerdo.replay_run(uuid, jsonb, text, jsonb) IS
 'Triggers a run once more, final or not, and gives the new run''s id: as the task is defined now, with the same payload unless one is given, '
 'and the same tags, metadata, max_attempts and max_duration unless options (trigger_task''s arguments, snake_case or camelCase) say otherwise. It starts at once unless options have a delay. '
 'The new run has replay_of; current_run().is_replay is true in it. Not taken over: delay, idempotency key, batch, parent (inside a run it is that run''s child). '
-'For the owner, members of it, roles with the privilege "manage", administrators, and roles with "trigger" for runs that they may read; by who manages the task and may not read the run it is triggered in the owner''s name. '
+'For the owner, members of it, roles with the privilege "manage", administrators, and roles with "trigger" for runs that they may read; who manages the task and may not read the run does not read the replay either: its triggered_by is NULL. '
 'Errors: as trigger_task; 42501 none of these; 02000 no such run, or one the caller may neither read nor manage, or its task keeps no history; 0A000 from_checkpoint, which is not built yet. Semantics: Trigger.dev''s runs.replay.';
 
 COMMENT ON FUNCTION triggerdo.reschedule_run(uuid, interval, timestamptz) IS
@@ -224,6 +224,7 @@ COMMENT ON VIEW triggerdo.runs IS
 'attempt: the one in hand, else how many there were; max_attempts: the run''s own, else the policy''s. '
 'queued_at: NULL while DELAYED. delayed_until: while DELAYED the time it waits for, of a final run the time it was triggered for. '
 'started_at, duration: of the last attempt. idempotency_key: as it was triggered, also when the key is free again. replay_of: the run that it repeats. '
+'triggered_by: NULL of a replay by a role that may not read the run. '
 'NULL or 0 in this version: concurrency_key, priority, expires_at, schedule_id.';
 
 COMMENT ON VIEW triggerdo.grants IS

@@ -147,7 +147,8 @@ tdo_sql_role_name(PG_FUNCTION_ARGS)
 {
 	Name		name;
 
-	if (PG_ARGISNULL(0))
+	/* (zero: who triggered it is not noted) */
+	if (PG_ARGISNULL(0) || !OidIsValid(PG_GETARG_OID(0)))
 		PG_RETURN_NULL();
 	name = palloc0(sizeof(NameData));
 	namestrcpy(name, tdo_role_name(PG_GETARG_OID(0)));

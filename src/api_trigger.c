@@ -572,9 +572,12 @@ tdo_replay(const TdoRun *original, Jsonb *payload, Jsonb *options)
 	if (!o.metadata)
 		e.metadata = original->metadata;
 	e.replay_of = &original->run_id;
-	/* who triggers a run may read it, so to replay it must not be to read it */
-	if (!tdo_may_read_run(original))
-		e.triggered_by = task.owner;
+
+	/*
+	 * Who triggers a run may read it, so to replay it must not be to read it.
+	 * Nor is it the owner's doing: its code may go by who triggered it.
+	 */
+	e.by_nobody = !tdo_may_read_run(original);
 	return tdo_enqueue(&e);
 }
 

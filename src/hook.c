@@ -311,7 +311,8 @@ tdo_hook_run(const TdoRun *run, const TdoTask *task, const TdoResult *result)
 	tdo_json_text(&b, "schedule_id", NULL);
 	tdo_json_text(&b, "idempotency_key", run->idempotency_key);
 	put_uuid(&b, "replay_of", run->has_replay_of, &run->replay_of);
-	tdo_json_text(&b, "triggered_by", tdo_role_name(run->triggered_by));
+	tdo_json_text(&b, "triggered_by",
+				  OidIsValid(run->triggered_by) ? tdo_role_name(run->triggered_by) : NULL);
 	tdo_json_text(&b, "owner", tdo_role_name(run->owner));
 	put_duration(&b, result);
 	return tdo_json_end(&b);

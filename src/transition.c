@@ -70,7 +70,7 @@ tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached)
 	run.created_at = now;
 	run.delayed_until = delayed ? e->run_at : 0;
 	run.owner = e->task->owner;
-	run.triggered_by = OidIsValid(e->triggered_by) ? e->triggered_by : GetUserId();
+	run.triggered_by = e->by_nobody ? InvalidOid : GetUserId();
 	run.max_attempts = e->max_attempts;
 	run.max_duration = e->max_duration;
 	if (e->parent)
@@ -91,7 +91,8 @@ tdo_enqueue_once(const TdoEnqueue *e, bool *is_cached)
 	run.metadata = e->metadata;
 	tdo_limit_run(&run);
 	tdo_role_remember(run.owner);
-	tdo_role_remember(run.triggered_by);
+	if (!e->by_nobody)
+		tdo_role_remember(run.triggered_by);
 	run.keep_result = e->keep_result;
 	if (e->replay_of)
 	{

@@ -36,7 +36,7 @@ typedef struct TdoEnqueue
 									 * run */
 	bool		keep_result;	/* somebody waits for it */
 	const pg_uuid_t *replay_of; /* NULL: no replay */
-	Oid			triggered_by;	/* 0: the current user */
+	bool		by_nobody;		/* the current user is not to be noted */
 	const char *idempotency_key;	/* NULL: none; else until: */
 	TimestampTz idempotency_expires;
 } TdoEnqueue;

@@ -235,8 +235,8 @@ SELECT o.task, o.started_at IS NULL AS unstarted, r.payload, r.status FROM trigg
 SELECT triggerdo.cancel_runs('{"task":"ctl-tells"}'), triggerdo.drop_task('ctl-hooked'), triggerdo.drop_task('ctl-stopped');
 RESET ROLE;
 
--- Shared: who manages a task and may not read its runs replays them in the owner's name, so that it sees nothing of them; who may trigger it, what it may read.
--- Red without: the use of tdo_may_read_run() in tdo_replay(); each line of tdo_may_replay(), and in it the comparison of owners.
+-- Shared: who manages a task and may not read its runs replays them as nobody, so that it neither sees anything of them nor acts as another role; who may trigger it, what it may read.
+-- Red without: e.by_nobody in tdo_replay(), OidIsValid() in tdo_sql_role_name(); each line of tdo_may_replay(), and in it the comparison of owners.
 CREATE ROLE ctl_manages LOGIN; CREATE ROLE ctl_triggers LOGIN; CREATE ROLE ctl_admin LOGIN;
 GRANT USAGE ON SCHEMA triggerdo TO ctl_manages, ctl_triggers, ctl_admin;
 SELECT triggerdo.grant_admin('ctl_admin');
