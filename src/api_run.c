@@ -67,7 +67,7 @@ no_such_run(const pg_uuid_t *id)
 	ereport(ERROR,
 			(errcode(ERRCODE_NO_DATA),
 			 errmsg("run %s does not exist", uuid_text(id)),
-			 errhint("Or its task keeps no history, or you may not read it: you see runs that you own or triggered.")));
+			 errhint("Or its task keeps no history, or you may not read it: you see runs that you own, triggered, or were granted.")));
 }
 
 bool

@@ -313,7 +313,7 @@ check_own_options(Jsonb *options)
 			strcmp(key, "cancel_on") == 0)
 			tdo_unsupported("trigger_task", psprintf("options.%s", key));
 		invalid(psprintf("unknown option \"%s\"", key),
-				"The options of a run are listed in README, trigger_task.");
+				"It has none in this version; what a run can be given are the arguments of trigger_task.");
 	}
 }
 
