@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 use TriggerdoTest
-  qw(node setup_app wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
+  qw(node setup_app answer poll wait_runs invariants_ok app plpgsql_task pids all_final reload_with within);
 
 my $node = node('hooks', fast => 1,
 	conf => "triggerdo.hook_timeout = '400ms'\ntriggerdo.cancel_grace = '300ms'\ntriggerdo.max_crashes = 1\nlog_min_messages = log");
@@ -95,7 +95,7 @@ sub executing
 sub story
 {
 	my ($run) = @_;
-	$node->poll_query_until('postgres', qq{SELECT finished_at IS NOT NULL AND NOT EXISTS (SELECT FROM triggerdo.hooks WHERE run_id = '$run' AND state = 'queued')
+	poll($node, qq{SELECT finished_at IS NOT NULL AND NOT EXISTS (SELECT FROM triggerdo.hooks WHERE run_id = '$run' AND state = 'queued')
 		FROM triggerdo.runs WHERE run_id = '$run'}) or return 'not final, or its hooks are queued';
 	return $node->safe_psql('postgres', qq{
 		SELECT concat_ws(' ', status, attempt, 'body', (SELECT count(*) FROM app.body b WHERE b.run = run_id),
@@ -206,10 +206,11 @@ foreach my $fault ('before_hook kill', 'before_hook fatal', 'hook_taken kill', '
 		$node->safe_psql('postgres', "SELECT triggerdo_test.reset_faults(), triggerdo_test.fault('$point', '$action')");
 		# (the server may crash before the session has taken its leave)
 		my $tag = 'fault ' . ++$faults;
-		$node->psql('postgres', "SELECT triggerdo.trigger_task('function', '{}', tags => '{$tag}'$delay)", extra_params => [ '-U', 'app' ]);
-		my $one = $node->poll_query_until('postgres', 'SELECT true')
-		  && $node->safe_psql('postgres', "SELECT run_id FROM triggerdo.runs WHERE tags = '{$tag}'");
-		$node->psql('postgres', "SELECT triggerdo.cancel_run('$one')", extra_params => [ '-U', 'app' ]) if $delay;
+		eval { $node->psql('postgres', "SELECT triggerdo.trigger_task('function', '{}', tags => '{$tag}'$delay)", extra_params => [ '-U', 'app' ]) };
+		my $one;
+		within(60, "$tag: triggered", sub {
+			$one = answer($node, "SELECT run_id FROM triggerdo.runs WHERE tags = '{$tag}'") });
+		eval { $node->psql('postgres', "SELECT triggerdo.cancel_run('$one')", extra_params => [ '-U', 'app' ]) } if $delay;
 		is(story($one), $delay ? 'CANCELED 0 body 0 evil 1 good 1' : 'COMPLETED 1 body 1 evil 1 good 1',
 			"$action at $point" . ($delay ? ', queued' : ''));
 	}
