@@ -574,6 +574,7 @@ record_outside(const pg_uuid_t *id, const ErrorData *edata, TdoStop stop)
 			 * others
 			 */
 			if (entry && live.attempt == 0 && tdo_entry_task(entry)->kind == TDO_KIND_FUNCTION &&
+				!tdo_hook_has_started(id) &&
 				tdo_hook_queue_start(&run, tdo_entry_task(entry)))
 				tdo_hooks_queue_those_of(id);
 			tdo_attempt_record(&live, &run, entry, &outcome, last_started);

@@ -164,6 +164,10 @@ get_entry(const char *task)
 		MemoryContextDelete(context);
 		return NULL;
 	}
+	/* large, perhaps, and checked by who triggers */
+	if (fresh.payload_schema)
+		pfree(fresh.payload_schema);
+	fresh.payload_schema = NULL;
 
 	entry = hash_search(entries, task, HASH_ENTER, &found);
 	if (!found)

@@ -38,6 +38,9 @@
 #define HOOK_HINT \
 	"A hook is a function (run jsonb) that returns void; catch_error one (run jsonb, error jsonb) that returns jsonb."
 
+/* room for what a hook is shown beside a run's large parts: its error, names, times */
+#define SHOWN_BESIDE	(4 * 1024 * 1024)
+
 /* in the order of define_task's arguments */
 static const struct
 {
@@ -279,11 +282,32 @@ put_duration(TdoJsonBuild *b, const TdoResult *result)
 }
 
 /* the keys are the columns of the view in sql/90_views.sql */
+/*
+ * A jsonb object takes a quarter of a gigabyte, and a run may have several parts of
+ * that size: its end must not fail for what its hooks are shown of it.
+ */
+static bool
+fits_in_one(const TdoRun *run, const TdoResult *result)
+{
+	Size		parts = VARSIZE(run->payload);
+
+	if (run->metadata)
+		parts += VARSIZE(run->metadata);
+	if (run->tags)
+		parts += VARSIZE(run->tags);
+	if (result->output)
+		parts += VARSIZE(result->output);
+	if (run->idempotency_key)
+		parts += strlen(run->idempotency_key);
+	return parts <= JENTRY_OFFLENMASK - SHOWN_BESIDE;
+}
+
 Jsonb *
 tdo_hook_run(const TdoRun *run, const TdoTask *task, const TdoResult *result)
 {
 	TdoRetryPolicy policy;
 	TdoJsonBuild b;
+	bool		whole = fits_in_one(run, result);
 
 	tdo_json_begin(&b);
 	put_uuid(&b, "run_id", true, &run->run_id);
@@ -291,11 +315,14 @@ tdo_hook_run(const TdoRun *run, const TdoTask *task, const TdoResult *result)
 	tdo_json_text(&b, "status", result->status ? tdo_status_name(result->status) : "EXECUTING");
 	tdo_json_text(&b, "queue", run->task);
 	tdo_json_text(&b, "concurrency_key", NULL);
-	tdo_json_jsonb(&b, "payload", run->payload);
-	tdo_json_jsonb(&b, "output", result->output);
+	tdo_json_jsonb(&b, "payload", whole ? run->payload : NULL);
+	tdo_json_jsonb(&b, "output", whole ? result->output : NULL);
 	tdo_json_jsonb(&b, "error", result->error);
-	tdo_json_jsonb(&b, "metadata", run->metadata ? run->metadata : tdo_json_empty_object());
-	tdo_json_jsonb(&b, "tags", tags_as_json(run->tags));
+	if (whole)
+		tdo_json_jsonb(&b, "metadata", run->metadata ? run->metadata : tdo_json_empty_object());
+	else
+		tdo_json_jsonb(&b, "metadata", NULL);
+	tdo_json_jsonb(&b, "tags", whole ? tags_as_json(run->tags) : NULL);
 	tdo_json_int(&b, "attempt", result->attempt);
 	tdo_json_int(&b, "max_attempts", tdo_task_policy(task->retry, run->max_attempts, &policy));
 	tdo_json_int(&b, "priority", run->priority);
@@ -309,7 +336,7 @@ tdo_hook_run(const TdoRun *run, const TdoTask *task, const TdoResult *result)
 	put_uuid(&b, "root_run_id", run->has_parent, &run->root);
 	put_uuid(&b, "batch_id", run->has_batch, &run->batch);
 	tdo_json_text(&b, "schedule_id", NULL);
-	tdo_json_text(&b, "idempotency_key", run->idempotency_key);
+	tdo_json_text(&b, "idempotency_key", whole ? run->idempotency_key : NULL);
 	put_uuid(&b, "replay_of", run->has_replay_of, &run->replay_of);
 	tdo_json_text(&b, "triggered_by",
 				  OidIsValid(run->triggered_by) ? tdo_role_name(run->triggered_by) : NULL);

@@ -270,7 +270,12 @@ tdo_hook_forget_day(int day)
 
 		CHECK_FOR_INTERRUPTS();
 		read_hook(rel, tuple, false, &hook);
-		if (hook.state == TDO_HOOK_FAILED)
+
+		/*
+		 * (no run of the day goes on, so whose on_start is done does not
+		 * matter)
+		 */
+		if (hook.state != TDO_HOOK_QUEUED)
 			CatalogTupleDelete(rel, &tuple->t_self);
 	}
 	systable_endscan(scan);

@@ -153,11 +153,14 @@ free_key(const TdoRun *run)
 		tdo_idempotency_free(run->task, run->owner, run->idempotency_key, &run->run_id);
 }
 
-/* may it have begun before, and have done its on_start in a transaction of its own? */
+/*
+ * May it have begun before, and have done its on_start in a transaction of its own?
+ * (What is a function now was a procedure then, perhaps.)
+ */
 static bool
 may_begin_again(const TdoTask *task)
 {
-	return task == NULL || task->kind != TDO_KIND_FUNCTION;
+	return task == NULL || task->kind != TDO_KIND_FUNCTION || task->hooks != NULL;
 }
 
 void

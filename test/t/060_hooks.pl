@@ -180,6 +180,26 @@ $node->safe_psql('postgres', q{DELETE FROM _triggerdo.hook; SELECT pg_terminate_
 reload_with($node, 'triggerdo.executors = 2', "triggerdo.hook_timeout = '400ms'");
 invariants_ok($node, 'after those');
 
+# what is too large to be shown in one piece is not shown, and the run ends all the same
+# Red without: fits_in_one() (src/hook.c).
+app($node, q{
+	CREATE FUNCTION app.shown(run jsonb) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO app.called (run, hook, status) VALUES ((run ->> 'run_id')::uuid, 'good',
+			concat_ws(' ', run ->> 'status', jsonb_typeof(run -> 'payload'), jsonb_typeof(run -> 'metadata'), jsonb_typeof(run -> 'output')));
+	END $$;
+	CREATE FUNCTION app.nothing(payload jsonb) RETURNS void LANGUAGE sql AS '';
+	SELECT triggerdo.define_task('large', 'app.nothing', on_complete => 'app.shown')});
+foreach my $end ('COMPLETED', 'CANCELED')
+{
+	my $delay = $end eq 'CANCELED' ? q(, delay => '1 day') : '';
+	my $large = app($node, q{SELECT triggerdo.trigger_task('large', to_jsonb(repeat('x', 140000000)), metadata => jsonb_build_object('m', repeat('y', 140000000))} . "$delay)");
+	app($node, "SELECT triggerdo.cancel_run('$large')") if $delay;
+	poll($node, "SELECT EXISTS (SELECT FROM app.called WHERE run = '$large')");
+	is($node->safe_psql('postgres', "SELECT r.status, c.status FROM triggerdo.runs r JOIN app.called c ON c.run = r.run_id WHERE r.run_id = '$large'"),
+		"$end|$end null null null", "a run with 280 MB to be shown: $end");
+}
+
 # ------------------------------------------------------------------ catch_error
 
 foreach my $how (qw(sleeps swallows))
